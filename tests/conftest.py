@@ -1,0 +1,18 @@
+"""Set-up of the whole suite: helpers of the tests on the path, and the array annotations of the library checked at run time."""
+
+import sys
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parent / "src"
+sys.path[:0] = [str(HERE), str(HERE / "laws")]
+
+UNCHECKED = {
+    "kernelregime.layers.moments",  # JAX rebuilds this record with shapes or flags in the place of its arrays
+    "kernelregime.infinite.kernel",  # these two refuse wrong shapes in their own words, which tests ask for
+    "kernelregime.empirical.gram",
+}
+MODULES = {".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py") if path.name != "__init__.py"}
+install_import_hook(sorted(MODULES - UNCHECKED), "shapes.arrays")
