@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from comparison import exact
+
+from kernelregime import _precision, activations
+from kernelregime.activations.closed import angle, safe_sqrt, sin_minus_t_cos
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with _precision.enter("float64"), mpmath.workdps(60):
+        yield
+
+
+def one_minus_in_sixty_digits(expectations, a, b, w):
+    a, b, w = mpmath.mpf(a), mpmath.mpf(b), mpmath.mpf(w)
+    c = mpmath.sqrt(a * b) * (1 - w)
+    return float(1 - expectations(a, c, b)[0] / mpmath.sqrt(expectations(a, a, a)[0] * expectations(b, b, b)[0]))
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "identity"])
+@pytest.mark.parametrize("q", [1e-6, 0.01, 1.3, 30.0, 1e6])
+def test_one_minus_the_correlation_has_full_relative_accuracy_at_equal_variances(name, q):
+    w = np.array([1e-30, 1e-18, 1e-12, 1e-8, 1e-4, 0.1, 0.9, 1.0, 1.5, 1.99])
+    dual = activations.get(name).dual(jnp.full(w.shape, q), jnp.full(w.shape, q), jnp.asarray(w), jnp.asarray(2 - w))
+    expected = [one_minus_in_sixty_digits(exact.ACTIVATIONS[name.capitalize()](), q, q, t) for t in w]
+    np.testing.assert_allclose(dual.one_minus, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("q", [0.01, 1.3, 30.0])
+@pytest.mark.parametrize("apart", [1e-3, 1e-6, 1e-9])
+def test_erf_of_nearly_equal_points_loses_no_more_digits_than_their_variances_hold(q, apart):
+    w, b = np.array([0.0, 1e-18, 1e-14, 1e-8, 1e-4]), q * (1 + apart)
+    dual = activations.get("erf").dual(jnp.full(5, q), jnp.full(5, b), jnp.asarray(w), jnp.asarray(2 - w))
+    expected = [one_minus_in_sixty_digits(exact.ACTIVATIONS["Erf"](), q, b, t) for t in w]
+    # 1 - ρ' is of the order of apart², and rounding errors of the order of ε·apart
+    np.testing.assert_allclose(dual.one_minus, expected, rtol=1e-12, atol=2.0**-53 * apart)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1e-3, 1e3), (5.0, 0.2), (1e-8, 1.0)])
+def test_erf_of_points_of_very_unequal_variances_agrees_with_sixty_digits(a, b):
+    w = np.array([0.0, 1e-8, 0.3, 1.0, 1.7, 2.0])
+    for first, second in ((a, b), (b, a)):
+        dual = activations.get("erf").dual(jnp.full(6, first), jnp.full(6, second), jnp.asarray(w), jnp.asarray(2 - w))
+        expected = np.array([one_minus_in_sixty_digits(exact.ACTIVATIONS["Erf"](), first, second, t) for t in w])
+        np.testing.assert_allclose(dual.one_minus, expected, rtol=1e-13)
+        np.testing.assert_allclose(dual.one_plus, 2 - expected, rtol=1e-13)
+
+
+def test_the_angle_is_accurate_near_zero_and_near_pi():
+    w = np.array([0.0, 1e-30, 1e-16, 1e-8, 0.5, 1.0, 1.5, 2 - 1e-8])
+    expected = [float(mpmath.acos(1 - mpmath.mpf(t))) for t in w]
+    np.testing.assert_allclose(angle(jnp.asarray(w), jnp.asarray(2 - w)), expected, rtol=1e-15)
+    assert float(angle(jnp.asarray(2.0), jnp.asarray(0.0))) == np.pi
+
+
+def test_sin_minus_t_cos_keeps_its_digits_down_to_zero():
+    t = np.concatenate([[0.0], np.geomspace(1e-12, 1, 50), np.linspace(0.9, np.pi, 50)])
+    expected = [float(mpmath.sin(mpmath.mpf(s)) - s * mpmath.cos(mpmath.mpf(s))) for s in t]
+    np.testing.assert_allclose(sin_minus_t_cos(jnp.asarray(t)), expected, rtol=2e-15, atol=0)
+
+
+def test_the_square_root_has_slope_zero_at_zero():
+    value, slope = jax.vmap(jax.value_and_grad(safe_sqrt))(jnp.asarray([0.0, 4.0]))
+    np.testing.assert_array_equal(value, [0.0, 2.0])
+    np.testing.assert_array_equal(slope, [0.0, 0.25])
+
+
+def test_duals_of_kinked_functions_have_finite_slopes_at_correlation_one_and_minus_one():
+    relu = activations.get("relu")
+
+    def outputs(w):
+        return relu.dual(jnp.asarray(1.0), jnp.asarray(1.0), w, 2 - w)[:3]
+
+    for w, slope in ((0.0, 1.0), (2.0, 0.0)):  # 1 - ρ' = w near ρ = 1; flat at ρ = -1
+        one_minus, one_plus, derivative = jax.jacfwd(outputs)(jnp.asarray(w))
+        np.testing.assert_allclose([one_minus, one_plus], [slope, -slope], atol=1e-15)
+        assert np.isfinite(derivative)
