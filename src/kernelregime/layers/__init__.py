@@ -1,0 +1,9 @@
+"""Layers: each holds its finite-width `init` and `apply` and its infinite-width `propagate` side by side."""
+
+from kernelregime.layers.activation import Activation
+from kernelregime.layers.base import Layer
+from kernelregime.layers.dense import Dense
+from kernelregime.layers.moments import Moments
+from kernelregime.layers.sequential import Sequential
+
+__all__ = ["Activation", "Dense", "Layer", "Moments", "Sequential"]

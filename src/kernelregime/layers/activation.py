@@ -1,0 +1,53 @@
+"""The elementwise nonlinearity as a layer."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernelregime import activations
+from kernelregime._checks import fail
+from kernelregime.activations import Nonlinearity
+from kernelregime.layers.base import Layer, Shape
+from kernelregime.layers.moments import Moments
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("nonlinearity",), meta_fields=())
+@dataclass(frozen=True)
+class Activation(Layer):
+    """x = φ(h), elementwise. `nonlinearity`: a registered name, a `Nonlinearity`, or any elementwise JAX function.
+
+    At infinite width Σ' = E φ(u)φ(v) and Θ' = Θ · E φ'(u)φ'(v) with (u, v) ~ N(0, Σ) (Jacot et al. 2018, theorem 1).
+    """
+
+    nonlinearity: Any
+
+    def __post_init__(self) -> None:
+        if isinstance(self.nonlinearity, str) or (callable(self.nonlinearity) and not isinstance(self.nonlinearity, Nonlinearity)):
+            object.__setattr__(self, "nonlinearity", activations.get(self.nonlinearity))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Unchanged."""
+        return shape
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[()]:
+        """No parameters."""
+        return ()
+
+    def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """φ(x)."""
+        return self.nonlinearity(x)
+
+    def propagate(self, moments: Moments) -> Moments:
+        """Second moments and NTK after φ."""
+        if not moments.gaussian:
+            raise fail("a layer with random weights before an activation", "an activation or the raw input", "put a Dense layer between")
+        phi = self.nonlinearity
+        dual = phi.dual(moments.k1, moments.k2, moments.w, moments.v)
+        ntk = None if moments.ntk is None else moments.ntk * dual.derivative
+        error = jnp.maximum(jnp.asarray(moments.error, moments.w.dtype), dual.error)
+        k1, k2 = phi.second_moment(moments.k1), phi.second_moment(moments.k2)
+        return Moments(k1, k2, dual.one_minus, dual.one_plus, ntk, error, moments.features, gaussian=False)

@@ -1,0 +1,93 @@
+"""The fully-connected layer."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernelregime._checks import fail, integer, one_of, real
+from kernelregime.layers.base import Layer, Shape
+from kernelregime.layers.moments import Moments, affine
+
+PARAMETERIZATIONS = ("ntk", "standard")
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("sigma_w2", "sigma_b2"), meta_fields=("width", "parameterization"))
+@dataclass(frozen=True)
+class Dense(Layer):
+    """h = W x + b with W_ij ~ N(0, σ_w²/n), b_i ~ N(0, σ_b²) for n inputs.
+
+    `width`: outputs. `sigma_w2`, `sigma_b2`: variances σ_w², σ_b² (numeric leaves); `sigma_b2=None` is no bias, `sigma_b2=0` a bias
+    that starts at zero, trained in "standard" (in "ntk", b = σ_b β stays zero). `parameterization`: "ntk" trains w, β ~ N(0, 1) in
+    W = σ_w w/√n, b = σ_b β; "standard" trains W and b.
+
+    At infinite width (Jacot et al. 2018, proposition 1 and theorem 1) Σ' = σ_w² Σ + σ_b²; Θ' = σ_w² Θ + Σ' ("ntk"), or
+    Θ' = σ_w² Θ + nΣ (+ 1 with a bias) ("standard": it grows with the width n given in the network).
+    """
+
+    width: int
+    sigma_w2: Any = 1.0
+    sigma_b2: Any = None
+    parameterization: Literal["ntk", "standard"] = "ntk"
+
+    def __post_init__(self) -> None:
+        integer("width", self.width)
+        one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        for name in ("sigma_w2", "sigma_b2"):
+            _check_variance(f"{name} (a variance)", getattr(self, name))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The same leading axes, `width` last."""
+        if not shape:
+            raise fail("points with at least one axis", "points that are single numbers", "reshape x to (N, 1)")
+        return (*shape[:-1], self.width)
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> dict[str, Array]:
+        """{"w": (n, width), "b": (width,) unless there is no bias}."""
+        n = shape[-1]
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        key_w, key_b = jax.random.split(key)
+        params = {"w": jax.random.normal(key_w, (n, self.width), dtype)}
+        if self.sigma_b2 is not None:
+            params["b"] = jax.random.normal(key_b, (self.width,), dtype)
+        if self.parameterization == "standard":
+            variances = {"w": jnp.asarray(self.sigma_w2, dtype) / n, "b": self.sigma_b2}
+            params = {name: jnp.sqrt(jnp.asarray(variances[name], dtype)) * value for name, value in params.items()}
+        return params
+
+    def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """W x + b."""
+        if x.shape[-1] != params["w"].shape[0]:
+            raise fail(f"inputs with {params['w'].shape[0]} features", f"shape {x.shape}", "give x of shape (N, features)")
+        h = x @ params["w"]
+        bias = params.get("b")
+        if self.parameterization == "ntk":
+            h = jnp.sqrt(jnp.asarray(self.sigma_w2, h.dtype) / x.shape[-1]) * h
+            bias = None if bias is None else jnp.sqrt(jnp.asarray(self.sigma_b2, h.dtype)) * bias
+        return h if bias is None else h + bias.reshape((1,) * (h.ndim - 1) + (-1,))
+
+    def propagate(self, moments: Moments) -> Moments:
+        """Σ' and Θ' as in the class's text."""
+        dtype = moments.w.dtype
+        scale = jnp.asarray(self.sigma_w2, dtype)
+        shift = None if self.sigma_b2 is None else jnp.asarray(self.sigma_b2, dtype)
+        k1, k2, w, v = affine(moments, scale, shift)
+        after = Moments(k1, k2, w, v, None, moments.error, self.width, gaussian=True)
+        if moments.ntk is None:
+            return after
+        own = after.nngp if self.parameterization == "ntk" else moments.features * moments.nngp + int(self.sigma_b2 is not None)
+        return Moments(k1, k2, w, v, scale * moments.ntk + own, moments.error, self.width, gaussian=True)
+
+
+def _check_variance(name: str, value: Any) -> None:
+    """Refuse what is known to be no variance. What JAX puts into specs passes: traced, stacked and placeholder values, gradients."""
+    if value is None or isinstance(value, jax.Array):
+        return
+    try:
+        number = value if isinstance(value, str) else float(value)
+    except TypeError:
+        return
+    real(name, number, least=0.0)
