@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kernelregime import activations
+from kernelregime._checks import InputError
+from kernelregime.layers import Activation, Dense, Sequential
+from kernelregime.networks import describe, mlp
+
+
+def test_depth_counts_weight_layers_and_the_readout_is_linear():
+    net = mlp(depth=4, width=7, outputs=3, activation="tanh", sigma_w2=1.5, sigma_b2=0.2, parameterization="standard")
+    dense = Dense(7, 1.5, 0.2, "standard")
+    assert net == Sequential(
+        (dense, Activation("tanh"), dense, Activation("tanh"), dense, Activation("tanh"), Dense(3, 1.5, 0.2, "standard"))
+    )
+
+
+def test_every_hidden_layer_may_have_its_own_width():
+    net = mlp(depth=3, width=[5, 9])
+    assert [layer.width for layer in net.layers if isinstance(layer, Dense)] == [5, 9, 1]
+    assert mlp(depth=1, width=5).layers == (Dense(1, 2.0),)
+
+
+def test_a_network_maps_points_to_outputs():
+    net = mlp(depth=3, width=8, outputs=2)
+    params = net.init(jax.random.key(0), (4,))
+    assert net.apply(params, jnp.ones((5, 4))).shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ({"depth": 0, "width": 4}, r"expected depth \(weight layers\) to be an integer of at least 1; got 0"),
+        ({"depth": 3, "width": 0}, "expected width to be an integer of at least 1; got 0"),
+        ({"depth": 3, "width": [4]}, "expected 2 hidden widths for depth 3; got 1"),
+        ({"depth": 3, "width": 4, "outputs": 0}, "expected outputs to be an integer of at least 1"),
+        ({"depth": 3, "width": 4, "activation": "relo"}, "did you mean 'relu'"),
+        ({"depth": 3, "width": 4, "sigma_w2": -2}, r"expected sigma_w2 \(a variance\)"),
+        ({"depth": 3, "width": 4, "parameterization": "mean-field"}, "expected parameterization to be one of"),
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused(arguments, wanted):
+    with pytest.raises(InputError, match=wanted):
+        mlp(**arguments)
+
+
+def test_a_preset_describes_itself():
+    found = describe(mlp(depth=3, width=[5, 9], outputs=2, activation="erf", sigma_w2=1.5, sigma_b2=0.2, parameterization="standard"))
+    assert found is not None
+    assert (found.depth, found.widths, found.activation) == (3, (5, 9, 2), activations.get("erf"))
+    assert (found.sigma_w2, found.sigma_b2, found.parameterization) == (1.5, 0.2, "standard")
+
+
+def test_a_linear_model_has_no_activation_to_describe():
+    found = describe(mlp(depth=1, width=5, sigma_b2=None))
+    assert found is not None
+    assert (found.depth, found.activation, found.sigma_b2) == (1, None, None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Dense(3),
+        Sequential((Dense(3), Activation("relu"))),
+        Sequential((Dense(3), Dense(3), Dense(3))),
+        Sequential((Dense(3, 1.0), Activation("relu"), Dense(3, 2.0))),
+        Sequential((Dense(3, 1.0, 0.0), Activation("relu"), Dense(3, 1.0))),
+        Sequential((Dense(3), Activation("relu"), Dense(3), Activation("erf"), Dense(3))),
+        Sequential((Dense(3), Activation("relu"), Dense(3, parameterization="standard"))),
+    ],
+)
+def test_other_networks_are_not_described_as_one_with_shared_variances(other):
+    assert describe(other) is None

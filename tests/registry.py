@@ -1,0 +1,89 @@
+"""Every activation, layer and network once: the laws in tests/laws run over these, so that a new entry needs no new test."""
+
+from collections import Counter
+from functools import cache, partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from kernelregime import activations, infinite, layers, networks
+from kernelregime.activations import Nonlinearity
+from kernelregime.layers import Activation, Dense, Layer, Sequential
+
+ACTIVATIONS: dict[str, Nonlinearity] = {name: activations.get(name) for name in sorted(activations.REGISTRY)}
+
+# One layer of every class, with the shape of a point it takes.
+LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
+    "Dense": (Dense(6, 1.5, 0.2), (4,)),
+    "Activation": (Activation("relu"), (4,)),
+    "Sequential": (Sequential((Dense(6, 1.5), Activation("erf"), Dense(3, 1.1, 0.1, "standard"))), (4,)),
+}
+
+# Networks of every preset.
+NETWORKS: dict[str, Sequential] = {
+    **{f"{name} with biases": networks.mlp(depth=2, width=24, activation=name, sigma_w2=1.7, sigma_b2=0.1) for name in ACTIVATIONS},
+    "relu with biases": networks.mlp(depth=3, width=24, sigma_w2=1.7, sigma_b2=0.1),
+    "relu, standard parameterization": networks.mlp(depth=3, width=[24, 40], sigma_w2=1.9, sigma_b2=0.2, parameterization="standard"),
+    "deep relu without biases": networks.mlp(depth=31, width=24),
+    "erf, three layers": networks.mlp(depth=3, width=24, activation="erf", sigma_w2=1.4),
+    "no readout": Sequential((Dense(24, 1.7, 0.1), Activation("relu"))),
+}
+
+
+PRESETS = {"mlp"}
+
+
+# Less work for the compiler: these laws are about values, and compile far more than they compute.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+TRACED: Counter[Any] = Counter()  # how often each structure of network and inputs was traced
+
+
+def _kernels(network: Sequential, x: Any) -> Any:
+    TRACED[jax.tree.structure(network), x.shape, x.dtype.name] += 1
+    return infinite.kernel(network)(x)
+
+
+kernels = jax.jit(_kernels)
+
+
+@partial(jax.jit, compiler_options=QUICK)
+def one_by_one(network: Sequential, x: Any) -> tuple[Any, Any]:
+    """Kernels of each point with all, and of each point alone."""
+    k = infinite.kernel(network)
+    return jax.vmap(lambda row: k(row[None], x))(x), jax.vmap(lambda row: k(row[None]))(x)
+
+
+def total(network: Sequential, x: Any, weights: Any) -> Any:
+    """A weighted sum of all entries of both kernels."""
+    k = infinite.kernel(network)(x)
+    return (weights[0] * k.nngp + weights[1] * k.ntk).sum()
+
+
+gradients = jax.jit(jax.grad(total, argnums=(0, 1)), compiler_options=QUICK)
+
+
+def rotated(u: np.ndarray, angle: float, rng: np.random.Generator) -> np.ndarray:
+    """u turned by `angle`, of the same length to rounding."""
+    away = rng.normal(size=u.size)
+    away -= (away @ u) / (u @ u) * u
+    return np.cos(angle) * u + np.sin(angle) * np.linalg.norm(u) * away / np.linalg.norm(away)
+
+
+@cache
+def points() -> np.ndarray:
+    """Points in every relation that loses digits: identical, at angles 1e-1 ... 1e-8 from parallel and opposite, collinear, zero."""
+    rng = np.random.default_rng(0)
+    u, w = rng.normal(size=(2, 5))
+    near = [rotated(u, angle, rng) for angle in (1e-1, 1e-2, 1e-4, 1e-6, 1e-8)]
+    return np.stack([u, u, *near, 2.5 * u, -u, -1.5 * near[2], -near[4], 0 * u, w, 1e-3 * w])
+
+
+def unlisted() -> dict[str, set[str]]:
+    """What the library exports and this registry lacks."""
+    exported = {name for name in layers.__all__ if isinstance(getattr(layers, name), type) and issubclass(getattr(layers, name), Layer)}
+    return {
+        "activations": set(activations.REGISTRY) - set(ACTIVATIONS),
+        "layers": exported - {"Layer"} - set(LAYERS),
+        "presets": {name for name in networks.__all__ if getattr(networks, name).__annotations__.get("return") is Sequential} - PRESETS,
+    }
