@@ -1,0 +1,120 @@
+"""Gram matrices of infinite-width kernels on the host: BLAS for the input geometry, differences for close pairs, tiles for the rest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kernelregime import _precision, grams
+from kernelregime._checks import array, fail, one_of
+from kernelregime.layers import Layer, Moments
+
+KINDS = ("nngp", "ntk")
+CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
+
+
+@dataclass(frozen=True)
+class Grams:
+    """Gram matrices (N1, N2) of the kinds asked for (None otherwise) and `error`, the largest quadrature error relative to √(k11 k22)."""
+
+    nngp: np.ndarray | None
+    ntk: np.ndarray | None
+    error: float
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Normalized rows (zero rows stay zero) and mean squares of a batch."""
+
+    unit: np.ndarray
+    square: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> "_Points":
+        # scaled by the largest entry, so that squares neither overflow nor vanish
+        top = np.max(np.abs(x), axis=1, keepdims=True)
+        scaled = x / np.where(top > 0, top, 1)
+        norm2 = np.einsum("nd,nd->n", scaled, scaled)
+        unit = scaled / np.sqrt(np.where(norm2 > 0, norm2, 1))[:, None]
+        with np.errstate(over="ignore"):
+            square = (top[:, 0] * top[:, 0]) * (norm2 / x.dtype.type(x.shape[1]))
+        if not np.isfinite(square).all():
+            raise fail(f"points whose |x|² fits in {x.dtype}", f"a largest entry of {top.max():.3g}", "scale the data")
+        return cls(unit, square)
+
+    def geometry(self, other: "_Points", rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """W = 1 - ρ and v = 1 + ρ on a tile."""
+        u1, u2 = self.unit[rows], other.unit[columns]
+        rho = u1 @ u2.T
+        w, v = 1 - rho, 1 + rho
+        for out, sign in ((w, -1), (v, 1)):
+            i, j = np.nonzero(out < CLOSE[rho.dtype.name])
+            for part in np.array_split(np.arange(i.size), max(1, i.size * u1.shape[1] // 2**22)):
+                difference = u1[i[part]] + sign * u2[j[part]]
+                out[i[part], j[part]] = 0.5 * np.einsum("pd,pd->p", difference, difference)
+        return w, v
+
+
+@partial(jax.jit, static_argnames=("features", "ntk"))
+def _propagate(network: Layer, k1: Any, k2: Any, w: Any, v: Any, *, features: int, ntk: bool) -> Moments:
+    zero = jnp.zeros_like(w) if ntk else None
+    return network.propagate(Moments(k1, k2, w, v, zero, jnp.zeros((), w.dtype), features, gaussian=False))
+
+
+def gram(
+    network: Layer,
+    x1: Any,
+    x2: Any = None,
+    *,
+    kind: str | Sequence[str] = KINDS,
+    dtype: Any = None,
+    memory: int | None = None,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Grams:
+    """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays.
+
+    x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed, and the diagonal is exact). `kind`: "nngp", "ntk" or both. `dtype`: float32
+    or float64 (default: that of the inputs). `memory`: bytes for one tile's work in all threads (default: half of what is free);
+    the result does not depend on it beyond rounding. Conventions and sources as in `kernel`.
+    Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, and for a budget below one pair.
+    """
+    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
+    for name in kinds:
+        one_of("kind", name, KINDS)
+    first = array("x1", x1, ndim=2)
+    second = None if x2 is None else array("x2", x2, ndim=2)
+    if second is not None and second.shape[1] != first.shape[1]:
+        raise fail(f"x2 with {first.shape[1]} features, as x1 has", f"shape {second.shape}", "give both the same features")
+    working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
+    p1 = _Points.of(first.astype(working))
+    p2 = p1 if second is None else _Points.of(second.astype(working))
+    errors = [0.0]
+
+    def tile(rows: slice, columns: slice) -> dict[str, np.ndarray]:
+        w, v = p1.geometry(p2, rows, columns)
+        if second is None and rows == columns:
+            np.fill_diagonal(w, 0)
+            np.fill_diagonal(v, 2)
+        with _precision.enter(working):
+            after = _propagate(network, p1.square[rows, None], p2.square[None, columns], w, v, features=first.shape[1], ntk="ntk" in kinds)
+            errors.append(float(after.error))
+            return {name: _precision.to_host(getattr(after, name), working) for name in kinds}
+
+    # while a tile is computed: w, v, θ, their successors and temporaries, about 16 numbers a pair; the points' Hermite values apart
+    matrices = grams.assemble(
+        tile,
+        first.shape[0],
+        None if second is None else second.shape[0],
+        outputs={name: grams.Output() for name in kinds},
+        dtype=working,
+        bytes_per_pair=16.0 * working.itemsize,
+        memory=memory,
+        threads=threads,
+        progress=progress,
+    )
+    return Grams(matrices.get("nngp"), matrices.get("ntk"), max(errors))

@@ -1,0 +1,137 @@
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from registry import NETWORKS, kernels, points
+
+from kernelregime import infinite, networks
+from kernelregime._checks import InputError
+
+NET = NETWORKS["relu with biases"]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    with jax.enable_x64(True):
+        k = kernels(NET, jnp.asarray(points()))
+    return {"nngp": np.asarray(k.nngp), "ntk": np.asarray(k.ntk)}
+
+
+def agree(found, expected, rtol=1e-13):
+    for kind in ("nngp", "ntk"):
+        root = np.sqrt(np.diagonal(expected[kind]))
+        assert (np.abs(getattr(found, kind) - expected[kind]) <= rtol * np.outer(root, root)).all()
+
+
+def test_the_host_driver_agrees_with_the_pure_function_for_points_in_every_relation(reference):
+    found = infinite.gram(NET, points())
+    agree(found, reference)
+    assert found.error == 0.0
+
+
+def test_symmetric_grams_are_exactly_symmetric_with_the_diagonal_of_duplicates():
+    found = infinite.gram(NET, points(), memory=20_000)
+    for matrix in (found.nngp, found.ntk):
+        np.testing.assert_array_equal(matrix, matrix.T)
+        assert matrix[0, 1] == matrix[0, 0] == matrix[1, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks_and_threads_change_nothing(reference, threads):
+    agree(infinite.gram(NET, points(), memory=threads * 16 * 8 * 25, threads=threads), reference)
+
+
+def test_two_arguments_give_the_blocks_of_the_whole(reference):
+    found = infinite.gram(NET, points()[:5], points()[3:])
+    for kind in ("nngp", "ntk"):
+        np.testing.assert_allclose(getattr(found, kind), reference[kind][:5, 3:], rtol=1e-12)
+
+
+def test_close_pairs_keep_their_digits_where_a_matrix_product_would_lose_them():
+    """Angles of 1e-5 ... 1e-8 rad at depth 10: a kinked NTK depends on the angle itself, a Gram product holds its square only to 1e-16."""
+    net = NETWORKS["deep relu without biases"]
+    x = np.ascontiguousarray(points()[[0, 4, 5, 6]])
+    with jax.enable_x64(True):
+        expected = np.asarray(kernels(net, jnp.asarray(points())).ntk)[np.ix_([0, 4, 5, 6], [0, 4, 5, 6])]
+    np.testing.assert_allclose(infinite.gram(net, x).ntk, expected, rtol=1e-12)
+    # the tolerance of the reference library would hide the loss that a naive angle suffers
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    naive = np.arccos(np.clip(unit @ unit.T, -1, 1))[0, 3]
+    assert abs(naive - 1e-8) > 1e-9
+
+
+def test_only_the_kinds_asked_for_are_computed():
+    found = infinite.gram(NET, points(), kind="nngp")
+    assert found.ntk is None
+    assert infinite.gram(NET, points(), kind=("ntk",)).nngp is None
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "expected"),
+    [("float32", None, "float32"), ("float64", "float32", "float32"), ("float32", "float64", "float64"), ("int64", None, "float64")],
+)
+def test_precision_is_an_argument_and_otherwise_that_of_the_inputs(reference, given, asked, expected):
+    x = (4 * points()).astype(given)
+    found = infinite.gram(NET, x, dtype=asked)
+    assert found.ntk.dtype == found.nngp.dtype == np.dtype(expected)
+    assert isinstance(found.ntk, np.ndarray)
+
+
+def test_float32_is_within_its_rounding_of_float64():
+    x = points().astype(np.float32)
+    low, high = infinite.gram(NET, x), infinite.gram(NET, x, dtype="float64")
+    agree(low, {"nngp": high.nngp, "ntk": high.ntk}, rtol=2e-6)
+
+
+def test_a_worker_thread_gets_float64_too(reference):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(infinite.gram(NET, points(), dtype="float64")))
+    with jax.enable_x64(False):
+        thread.start()
+        thread.join()
+    agree(found[0], reference)
+
+
+def test_huge_and_tiny_inputs_neither_overflow_nor_vanish():
+    net = networks.mlp(depth=3, width=8)
+    x = points()[[0, 3, 8]]
+    expected = infinite.gram(net, x).ntk
+    for scale in (1e-70, 1e70):
+        np.testing.assert_allclose(infinite.gram(net, scale * x).ntk, scale**2 * expected, rtol=1e-13)
+    for scale in (1e-8, 1e8):
+        single = (scale * x).astype(np.float32)
+        np.testing.assert_allclose(infinite.gram(net, single).ntk, scale**2 * expected, rtol=1e-5)
+
+
+def test_the_quadrature_error_is_reported():
+    small, large = (infinite.gram(NETWORKS["tanh with biases"], scale * points()[:4]).error for scale in (1.0, 300.0))
+    assert small < 1e-12
+    assert large > 1e-4
+
+
+def test_progress_reaches_the_end():
+    seen = []
+    infinite.gram(NET, points(), memory=16 * 8 * 49, progress=lambda *step: seen.append(step))
+    assert seen[-1][0] == seen[-1][1] == len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "wanted"),
+    [
+        (([1.0, 2.0],), {}, "x1 to be 2-dimensional"),
+        (([[1.0, np.nan]],), {}, "x1 to be finite"),
+        ((np.ones((2, 3)), np.ones((2, 4))), {}, "x2 with 3 features, as x1 has"),
+        ((np.ones((2, 3)), np.full((1, 3), np.inf)), {}, "x2 to be finite"),
+        ((np.ones((2, 3)),), {"kind": "ntkk"}, "did you mean 'ntk'"),
+        ((np.ones((2, 3)),), {"dtype": "float16"}, "dtype to be float32 or float64"),
+        ((np.ones((2, 3)),), {"memory": 3}, "a memory budget of at least"),
+        ((np.ones((2, 3)),), {"threads": 0}, "threads to be an integer of at least 1"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(arguments, options, wanted):
+    with pytest.raises(InputError) as caught:
+        infinite.gram(NET, *arguments, **options)
+    assert wanted in str(caught.value)
+    assert "\n" not in str(caught.value)
