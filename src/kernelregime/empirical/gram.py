@@ -1,0 +1,127 @@
+"""The finite-width neural tangent kernel on the host: any number of points, in tiles within a memory budget."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num, PyTree
+
+from kernelregime import _checks, _precision, grams
+from kernelregime.empirical import kernel, model
+from kernelregime.empirical.compiled import PROGRAMS
+from kernelregime.empirical.footprint import Footprint, footprint
+from kernelregime.empirical.model import Function
+
+_MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
+
+
+def ntk(
+    f: Function,
+    params: PyTree,
+    x1: Num[ArrayLike, "N1 ..."],
+    x2: Num[ArrayLike, "N2 ..."] | None = None,
+    *,
+    output: str = "trace",
+    method: str = "auto",
+    memory: int | None = None,
+    dtype: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[np.ndarray, "N1 N2 ..."]:
+    """The empirical neural tangent kernel of any JAX function f(params, x), for any number of points.
+
+    Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
+
+    `f(params, x)`: pure; params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own. `x1` (N1, ...), `x2` (N2, ...);
+    x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the infinite-width kernel; "full";
+    "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
+    `memory`: bytes for one tile of points, the result and the parameters apart (default: half of the free memory of the device or
+    host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast (default: that of
+    params; half precision counts as float32). `progress(done, total)` is called after every tile. The compiled program is kept with
+    `f`: further calls with the same `f` and shapes do not trace it again.
+
+    Returns: array (N1, N2) for "trace", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal".
+    Raises: `InputError` for NaN or infinite params, points or kernels, for shapes that do not fit, for an f that does not compute in
+    `dtype`, and for a budget too small for a pair of points.
+
+    Source: Lee et al. (2019), arXiv:1902.06720, eq. 4; structured derivatives: Novak et al. (2022), arXiv:2206.08720.
+
+    >>> ntk(lambda params, x: x @ params, np.ones((2, 1)), np.eye(2))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    _checks.one_of("output", output, kernel.OUTPUTS)
+    _checks.one_of("method", method, kernel.METHODS)
+    working = model.precision(params, dtype)
+    with _precision.enter(working):
+        params = model.cast(params, working)
+        first = model.points("x1", x1, working)
+        second = first if x2 is None else model.points("x2", x2, working)
+        model.check_pair(first, second)
+        size = sizes(f, params, first, output=output, method=method)
+        model.check_dtype(size.dtype, working)
+        compute = PROGRAMS.get(f, (output, method), lambda reference: _compile(reference, output, method))
+        result = grams.assemble(
+            _Tiles(compute, params, first, None if x2 is None else second, working),
+            len(first),
+            None if x2 is None else len(second),
+            outputs={"ntk": grams.Output(kernel.tail(output, size.outputs), _MIRROR[output])},
+            dtype=working,
+            bytes_per_pair=size.bytes_per_pair,
+            bytes_per_point=size.bytes_per_point,
+            memory=memory,
+            progress=progress,
+        )["ntk"]
+    return finite(result)
+
+
+def sizes(f: Function, params: PyTree, x: Any, *, output: str, method: str) -> Footprint:
+    """The footprint of the kernel, kept with `f`: finding it traces `f`."""
+    leaves, structure = jax.tree.flatten(params)
+    key = (output, method, structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves), x.shape[1:], str(x.dtype))
+
+    def build(reference: Callable[[], Function]) -> Footprint:
+        point = jax.eval_shape(lambda points: points[0], x)  # the dtype JAX gives the points: without 64 bits it has no int64
+        return footprint(reference(), params, point, output=output, method=method)
+
+    return PROGRAMS.get(f, key, build)
+
+
+def finite(result: np.ndarray) -> np.ndarray:
+    """`result`, unless it holds NaN or infinite values."""
+    if not np.isfinite(result).all():
+        got = f"{np.count_nonzero(~np.isfinite(result))} NaN or infinite values"
+        raise _checks.fail("a finite kernel", got, "look for overflow in f, or a point where f has no derivative (a norm or root at 0)")
+    return result
+
+
+def _compile(reference: Callable[[], Function], output: str, method: str) -> Callable[..., Any]:
+    def compute(params: Any, x1: Any, x2: Any) -> Any:
+        return kernel.ntk_function(reference(), output=output, method=method)(params, x1, x2)
+
+    return jax.jit(compute)
+
+
+class _Tiles:
+    """Tiles of a kernel, all of the shape of the first, so that one compiled program serves all rectangular ones."""
+
+    def __init__(self, compute: Callable[..., Any], params: Any, first: np.ndarray, second: np.ndarray | None, dtype: np.dtype) -> None:
+        self.compute, self.params, self.first, self.second, self.dtype = compute, params, first, second, dtype
+        self.shape: tuple[int, int] | None = None
+
+    def __call__(self, rows: slice, columns: slice) -> dict[str, np.ndarray]:
+        counts = rows.stop - rows.start, columns.stop - columns.start
+        self.shape = self.shape or counts
+        x1 = _padded(self.first[rows], self.shape[0])
+        if self.second is None and rows == columns:
+            x2 = None  # the gradients of each point are found once
+        else:
+            x2 = _padded((self.first if self.second is None else self.second)[columns], self.shape[1])
+        block = _precision.to_host(self.compute(self.params, x1, x2), self.dtype)
+        return {"ntk": block[: counts[0], : counts[1]]}
+
+
+def _padded(x: np.ndarray, rows: int) -> np.ndarray:
+    """`x` with its last row repeated up to `rows` rows."""
+    return x if len(x) == rows else np.concatenate([x, np.repeat(x[-1:], rows - len(x), axis=0)])

@@ -1,0 +1,136 @@
+"""A model as this package sees it: `f(params, x)`, the differentiable leaves of its parameters, the shape of its outputs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kernelregime import _checks, _precision
+
+Function = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A pytree of parameters as a flat list of leaves; `trained` are the numbers of the floating-point ones."""
+
+    leaves: list[Any]
+    trained: tuple[int, ...]
+    structure: Any
+
+    def replace(self, trained: Sequence[Any]) -> list[Any]:
+        """All leaves, the floating-point ones replaced."""
+        leaves = list(self.leaves)
+        for index, value in zip(self.trained, trained, strict=True):
+            leaves[index] = value
+        return leaves
+
+    def rebuild(self, trained: Sequence[Any]) -> Any:
+        """The pytree with its floating-point leaves replaced."""
+        return jax.tree.unflatten(self.structure, self.replace(trained))
+
+    @property
+    def values(self) -> list[Any]:
+        """The floating-point leaves."""
+        return [self.leaves[index] for index in self.trained]
+
+
+def parameters(params: Any) -> Parameters:
+    """`params` taken apart; `InputError` if a leaf is no array of numbers or none is floating-point."""
+    leaves, structure = jax.tree.flatten(params)
+    leaves = [jnp.asarray(leaf) if isinstance(leaf, (bool, int, float, complex)) else leaf for leaf in leaves]
+    for leaf in leaves:
+        if not hasattr(leaf, "dtype"):
+            raise _checks.fail("params to hold arrays only", f"a leaf of type {type(leaf).__name__}", "close f over what is not trained")
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            raise _checks.fail("real params", f"a leaf of dtype {leaf.dtype}", "write f in terms of real and imaginary parts")
+    trained = tuple(index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating))
+    if not trained:
+        raise _checks.fail("params with floating-point arrays", f"{len(leaves)} leaves, none of them", "pass the trained parameters")
+    return Parameters(leaves, trained, structure)
+
+
+def precision(params: Any, dtype: Any) -> np.dtype:
+    """The working precision: `dtype`, or that of the floating-point arrays in `params`."""
+    return _precision.resolve(dtype, *parameters(params).values)
+
+
+def in_precision(params: Any, dtype: np.dtype) -> Any:
+    """`params`, arrays or shapes, with the floating-point leaves in `dtype`."""
+    held = parameters(params)
+    return held.rebuild([_leaf_in_precision(leaf, dtype) for leaf in held.values])
+
+
+def _leaf_in_precision(leaf: Any, dtype: np.dtype) -> Any:
+    return leaf.update(dtype=dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf.astype(dtype)
+
+
+def cast(params: Any, dtype: np.dtype) -> Any:
+    """`params` with its floating-point leaves in `dtype`, on the device; `InputError` if one is NaN or infinite."""
+    held = parameters(params)
+    leaves = [leaf if getattr(leaf, "dtype", None) == dtype else np.asarray(leaf).astype(dtype) for leaf in held.values]
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves):
+        raise _checks.fail("finite params", "NaN or infinite values", "look for divergence in training or at initialization")
+    return held.rebuild([jnp.asarray(leaf) for leaf in leaves])
+
+
+def points(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
+    """Checked points on the host; floating-point ones in `dtype`, integers (tokens, pixels) as they are."""
+    out = _checks.array(name, x)
+    if out.ndim == 0:
+        raise _checks.fail(f"{name} to have one row for every point", "a single number", "give an array of shape (N, ...)")
+    return out if out.dtype.kind in "iub" else out.astype(dtype)
+
+
+def check_pair(x1: Any, x2: Any) -> None:
+    """`InputError` unless the points of both arguments have one shape."""
+    if x1.shape[1:] != x2.shape[1:]:
+        got = f"{tuple(x1.shape[1:])} and {tuple(x2.shape[1:])}"
+        raise _checks.fail("x1 and x2 to hold points of one shape", got, "give both the same shape")
+
+
+def check_dtype(found: Any, asked: np.dtype) -> None:
+    """`InputError` unless `f` computes in the working precision."""
+    if found != asked:
+        do = f"do not fix a dtype inside f, or give dtype={str(found)!r}"
+        raise _checks.fail(f"f to compute in {asked}", f"{found} outputs", do)
+
+
+def difference(params: Any, held: Parameters) -> list[jax.Array]:
+    """The floating-point leaves of `params` less those of `held`; `InputError` unless structure and shapes agree."""
+    given = parameters(params)
+    if given.structure != held.structure or [jnp.shape(leaf) for leaf in given.leaves] != [jnp.shape(leaf) for leaf in held.leaves]:
+        raise _checks.fail("params of the structure and shapes of params0", "others", "expand at parameters of the same model")
+    old = held.values
+    return [jnp.asarray(given.leaves[index] - value, value.dtype) for index, value in zip(held.trained, old, strict=True)]
+
+
+def single(f: Function, held: Parameters) -> Callable[[Sequence[Any], Any], jax.Array]:
+    """`f` at one point, as a function of the list of all leaves and the point, with outputs of shape (O,)."""
+
+    def outputs(leaves: Sequence[Any], point: Any) -> jax.Array:
+        return jnp.reshape(f(jax.tree.unflatten(held.structure, list(leaves)), point[None]), -1)
+
+    return outputs
+
+
+def outputs(f: Function, params: Any, point: Any) -> jax.ShapeDtypeStruct:
+    """Shape (O,) and dtype of the outputs of `f` at one point; `InputError` unless it maps (N, ...) to (N,) or (N, O)."""
+    try:
+        one, three = (jax.eval_shape(f, params, jax.ShapeDtypeStruct((rows, *point.shape), point.dtype)) for rows in (1, 3))
+    except (TypeError, ValueError) as error:
+        expected = f"f(params, x) to accept x of shape {('N', *point.shape)}".replace("'", "")
+        got = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise _checks.fail(expected, f"the error {got!r}", "check x and f") from error
+    if not (hasattr(one, "shape") and hasattr(three, "shape")):
+        do = "pass a function that returns the outputs alone"
+        raise _checks.fail("f(params, x) to return one array of shape (N,) or (N, O)", f"a {type(one).__name__}", do)
+    if one.shape[:1] != (1,) or three.shape[:1] != (3,) or one.shape[1:] != three.shape[1:] or len(one.shape) > 2:
+        got = f"{tuple(one.shape)} for 1 point and {tuple(three.shape)} for 3"
+        raise _checks.fail("f(params, x) to return shape (N,) or (N, O)", got, "reshape the outputs of f")
+    if not jnp.issubdtype(one.dtype, jnp.floating):
+        raise _checks.fail("f(params, x) to return floating-point outputs", f"dtype {one.dtype}", "return them before rounding or argmax")
+    return jax.ShapeDtypeStruct((one.size,), one.dtype)

@@ -1,0 +1,180 @@
+"""Small models, each with a way for parameters to enter that the others do not have, and the kernel by its definition."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+
+@dataclass(frozen=True)
+class Model:
+    """`products` counts the parameters of which the kernel can be had from a product's input and gradient."""
+
+    f: Callable[[Any, Any], Any]
+    shapes: dict[str, tuple[int, ...]]
+    products: int
+    point: tuple[int, ...] = (4,)
+    integers: int = 0  # points are integers below this, where it is not 0
+
+    def params(self, seed: int = 0, dtype: str = "float64") -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        return {name: rng.standard_normal(shape).astype(dtype) for name, shape in self.shapes.items()}
+
+    def points(self, n: int, seed: int = 1, dtype: str = "float64") -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        if self.integers:
+            return rng.integers(self.integers, size=(n, *self.point))
+        return rng.standard_normal((n, *self.point)).astype(dtype)
+
+
+def naive(f: Callable[[Any, Any], Any], params: Any, x1: Any, x2: Any) -> Any:
+    """Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p ∂f_o'(x')/∂θ_p with the Jacobian of the whole batch over all parameters in one row."""
+    flat, unravel = ravel_pytree(params)
+    x = np.concatenate([x1, x2])
+    rows = jax.jacrev(lambda p: f(unravel(p), x).reshape(len(x), -1))(flat)
+    return jnp.einsum("iop,jqp->ijoq", rows[: len(x1)], rows[len(x1) :])
+
+
+CONSTANT = np.random.default_rng(5).standard_normal((4, 6))
+MASK = (np.random.default_rng(6).random((4, 6)) < 0.5) * 1.0
+
+
+def mlp(p: Any, x: Any) -> Any:
+    h = jnp.tanh(x @ ((1.3 / 4**0.5) * p["w0"]) + 0.3 * p["b0"])
+    h = jnp.maximum((1.2 / 6**0.5) * (h @ p["w1"]) + p["b1"], 0)
+    return 0.7 * (h @ p["w2"]) / 5**0.5 - p["b2"]
+
+
+def left(p: Any, x: Any) -> Any:
+    h = jnp.sin((p["w0"] @ x.T) / jnp.sqrt(4.0) + p["b0"][:, None])
+    return (-(p["w1"].T.reshape(6, 2).T @ h)).T
+
+
+def per_point(p: Any, x: Any) -> Any:
+    return jax.vmap(lambda u: p["w1"] @ jnp.tanh(p["w0"] @ u + p["b0"]) + p["b1"])(x)
+
+
+def nested(p: Any, x: Any) -> Any:
+    layer = jax.jit(lambda w, u: jnp.tanh(jax.jit(jnp.dot)(u, w)))
+    return jax.checkpoint(layer)(p["w1"], layer(p["w0"], x))
+
+
+def residual(p: Any, x: Any) -> Any:
+    h = x @ p["w0"]
+    h = h + jax.nn.gelu(h @ p["w1"])
+    return (h - jnp.cos(h) @ p["w2"])[:, :3]
+
+
+def shared(p: Any, x: Any) -> Any:
+    h = jnp.tanh(x @ p["w0"])
+    return jnp.tanh(h @ p["w1"]) @ p["w1"] + h @ p["w1"].T
+
+
+def layer_norm(p: Any, x: Any) -> Any:
+    h = x @ p["w0"] + p["b0"]
+    h = (h - h.mean(1, keepdims=True)) / jnp.sqrt(h.var(1, keepdims=True) + 1e-5)
+    return jnp.tanh(h * p["gain"] + p["shift"]) @ p["w1"]
+
+
+def convolution(p: Any, x: Any) -> Any:
+    h = lax.conv_general_dilated(x, p["w0"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jnp.tanh(h + p["b0"]).mean((1, 2)) @ p["w1"]
+
+
+def recurrent(p: Any, x: Any) -> Any:
+    def cell(h: Any, u: Any) -> Any:
+        return jnp.tanh(h @ p["w0"] + u @ p["u0"]), None
+
+    h, _ = lax.scan(cell, jnp.zeros((len(x), 5), x.dtype), x.swapaxes(0, 1))
+    return h @ p["w1"]
+
+
+@jax.custom_vjp
+def _twice(w: Any, x: Any) -> Any:
+    return x @ w
+
+
+_twice.defvjp(lambda w, x: (x @ w, (w, x)), lambda kept, g: (2 * kept[1].T @ g, g @ kept[0].T))
+
+
+@jax.custom_jvp
+def _steep(x: Any) -> Any:
+    return jnp.sign(x)
+
+
+_steep.defjvp(lambda at, along: (jnp.sign(at[0]), 3 * along[0]))
+
+
+def chosen_by_sign(p: Any, x: Any) -> Any:
+    def one(u: Any) -> Any:
+        return lax.cond(u[0] > 0, lambda: u @ p["w0"], lambda: 2 * u @ p["w1"]) @ p["w2"]
+
+    return jax.vmap(one)(x)
+
+
+MODELS = {
+    "mlp": Model(mlp, {"w0": (4, 6), "b0": (6,), "w1": (6, 5), "b1": (5,), "w2": (5, 3), "b2": (3,)}, 3),
+    "weights on the left, column points": Model(left, {"w0": (6, 4), "b0": (6,), "w1": (2, 6)}, 2),
+    "one point at a time inside": Model(per_point, {"w0": (6, 4), "b0": (6,), "w1": (3, 6), "b1": (3,)}, 2),
+    "nested jit and checkpoint": Model(nested, {"w0": (4, 6), "w1": (6, 3)}, 2),
+    "skip connections": Model(residual, {"w0": (4, 6), "w1": (6, 6), "w2": (6, 6)}, 3),
+    "one matrix three times": Model(shared, {"w0": (4, 6), "w1": (6, 6)}, 1),
+    "squared matrix": Model(lambda p, x: jnp.tanh(x @ p["w0"] ** 2) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
+    "masked matrix": Model(lambda p, x: jnp.tanh(x @ (MASK * p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
+    "layer norm": Model(layer_norm, {"w0": (4, 6), "b0": (6,), "gain": (6,), "shift": (6,), "w1": (6, 2)}, 2),
+    "convolution": Model(convolution, {"w0": (3, 3, 2, 4), "b0": (4,), "w1": (4, 3)}, 1, point=(4, 4, 2)),
+    "several positions": Model(lambda p, x: jnp.tanh(x @ p["w0"]).mean(1) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1, point=(3, 4)),
+    "scan": Model(recurrent, {"w0": (5, 5), "u0": (3, 5), "w1": (5, 2)}, 1, point=(4, 3)),
+    "branches": Model(chosen_by_sign, {"w0": (4, 6), "w1": (4, 6), "w2": (6, 2)}, 1),
+    "embedding": Model(lambda p, x: jnp.tanh(p["table"][x].sum(1)) @ p["w0"], {"table": (7, 5), "w0": (5, 2)}, 1, point=(3,), integers=7),
+    "one-hot tokens": Model(lambda p, x: jnp.tanh(jax.nn.one_hot(x, 7) @ p["w0"]) @ p["w1"], {"w0": (7, 5), "w1": (5, 2)}, 2, (), 7),
+    "constants in a closure": Model(lambda p, x: jnp.tanh(x @ CONSTANT) @ p["w0"], {"w0": (6, 2)}, 1),
+    "custom vjp": Model(lambda p, x: jnp.tanh(_twice(p["w0"], x)) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
+    "custom jvp": Model(lambda p, x: _steep(x @ p["w0"]) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 2),
+    "stopped gradient": Model(lambda p, x: jnp.tanh(x @ lax.stop_gradient(p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
+    "linear layers": Model(lambda p, x: x @ p["w0"] @ p["w1"] @ p["w2"], {"w0": (4, 6), "w1": (6, 5), "w2": (5, 2)}, 3),
+    "product of matrices": Model(lambda p, x: x @ (p["w0"] @ p["w1"]), {"w0": (4, 6), "w1": (6, 2)}, 0),
+    "scale that is trained": Model(lambda p, x: jnp.tanh(x @ (p["g"] * p["w0"] / p["s"])), {"g": (), "w0": (4, 3), "s": (1,)}, 1),
+    "scale that is a point's": Model(lambda p, x: jnp.tanh(x.sum(1, keepdims=True) * (x @ p["w0"])), {"w0": (4, 3)}, 1),
+    "one number a point": Model(lambda p, x: jnp.tanh(x @ p["w0"]) @ p["v"], {"w0": (4, 6), "v": (6,)}, 2),
+    "output without parameters": Model(lambda p, x: jnp.tanh(x), {"w0": (4, 3)}, 0),
+    "output that is a parameter": Model(lambda p, x: 0 * x[:, :3] + 2 * p["b"] + x[:, :1] * p["b"], {"b": (3,)}, 0),
+    "unused branch": Model(lambda p, x: (x @ p["w0"], jnp.sin(x @ p["w0"]))[0], {"w0": (4, 3), "w1": (2, 2)}, 1),
+    "matrices side by side": Model(lambda p, x: jnp.tanh(jnp.einsum("nki,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 0, (3, 4)),
+    "matrix with three axes": Model(lambda p, x: jnp.tanh(jnp.einsum("ni,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 1),
+    "scalar product": Model(lambda p, x: p["a"] * jnp.tanh(x * p["c"]).sum(1), {"a": (), "c": ()}, 0),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> Model:
+    return MODELS[request.param]
+
+
+@pytest.fixture
+def models() -> dict[str, Model]:
+    return MODELS
+
+
+@pytest.fixture
+def by_definition() -> Callable[..., Any]:
+    return naive
+
+
+@pytest.fixture(scope="session")
+def jit() -> Callable[..., Any]:
+    """`jax.jit` that spends little on compilation, four times less than usual: what is compiled here runs once."""
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True, "xla_cpu_use_fusion_emitters": False}
+    quick = partial(jax.jit, compiler_options=options)
+    try:
+        quick(jnp.sin)(0.0)
+    except jax.errors.JaxRuntimeError:  # a compiler without one of these options
+        return jax.jit
+    return quick
