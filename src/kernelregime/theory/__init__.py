@@ -1,0 +1,70 @@
+"""Formulas only: mean-field theory and phases, the dispersion of the NTK at finite width, and limits of depth."""
+
+from kernelregime.theory.criticality import EdgeOfChaos, edge_of_chaos, edge_of_chaos_curve
+from kernelregime.theory.depth_limits import (
+    correlation_gap_asymptotics,
+    correlation_gaps,
+    depth_to_matter,
+    normalized_ntk,
+    normalized_ntk_limit,
+    ntk_gap_asymptotics,
+    predictor_limit,
+)
+from kernelregime.theory.diagrams import PhaseDiagram, phase_diagram
+from kernelregime.theory.dispersion import NtkMoments, ntk_moments, width_for_dispersion
+from kernelregime.theory.dispersion_estimate import DispersionEstimate, dispersion_estimate
+from kernelregime.theory.dispersion_limits import dispersion_limit, printed_dispersion_limit, printed_ntk_moments
+from kernelregime.theory.gaussian import GaussianMoments, gaussian_moments
+from kernelregime.theory.mean_field import (
+    FixedPoint,
+    chi,
+    correlation_fixed_point,
+    correlation_map,
+    depth_scale,
+    fixed_points,
+    variance_map,
+    variances,
+)
+from kernelregime.theory.off_diagonal import OFF_DIAGONAL_BOUNDS, off_diagonal_dispersion_bound, off_diagonal_ratio
+from kernelregime.theory.phases import Phase, phase
+from kernelregime.theory.spectra import KernelSpectrum, kernel_spectrum
+
+__all__ = [
+    "OFF_DIAGONAL_BOUNDS",
+    "DispersionEstimate",
+    "EdgeOfChaos",
+    "FixedPoint",
+    "GaussianMoments",
+    "KernelSpectrum",
+    "NtkMoments",
+    "Phase",
+    "PhaseDiagram",
+    "chi",
+    "correlation_fixed_point",
+    "correlation_gap_asymptotics",
+    "correlation_gaps",
+    "correlation_map",
+    "depth_scale",
+    "depth_to_matter",
+    "dispersion_estimate",
+    "dispersion_limit",
+    "edge_of_chaos",
+    "edge_of_chaos_curve",
+    "fixed_points",
+    "gaussian_moments",
+    "kernel_spectrum",
+    "normalized_ntk",
+    "normalized_ntk_limit",
+    "ntk_gap_asymptotics",
+    "ntk_moments",
+    "off_diagonal_dispersion_bound",
+    "off_diagonal_ratio",
+    "phase",
+    "phase_diagram",
+    "predictor_limit",
+    "printed_dispersion_limit",
+    "printed_ntk_moments",
+    "variance_map",
+    "variances",
+    "width_for_dispersion",
+]
