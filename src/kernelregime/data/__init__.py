@@ -1,0 +1,8 @@
+"""Data sets as arrays: the handwritten digits, files (.npz, .csv), toy data with a known teacher, and arrays of one's own."""
+
+from kernelregime.data.dataset import Dataset
+from kernelregime.data.load import from_arrays, load, names
+from kernelregime.data.scaling import SCALINGS
+from kernelregime.data.targets import CODINGS
+
+__all__ = ["CODINGS", "SCALINGS", "Dataset", "from_arrays", "load", "names"]

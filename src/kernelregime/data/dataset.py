@@ -1,0 +1,54 @@
+"""A data set that is ready to train on, and the source it is cut from."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+
+@dataclass(frozen=True)
+class Source:
+    """Points (N, d) with their targets as they were found; `train` and `test` are row numbers where the source comes with a split."""
+
+    name: str
+    x: Float64[np.ndarray, "N d"]
+    targets: np.ndarray
+    train: np.ndarray | None = None
+    test: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train and test points with coded targets.
+
+    `x_train` (N, d), `x_test` (M, d) after scaling; `y_train` (N, O), `y_test` (M, O) coded targets; `labels_train` (N,) and
+    `labels_test` (M,): positions in `classes`, or None for regression (and then `classes` is empty). `scaling`, `target_coding`: as in
+    `load`.
+    `fingerprint`: SHA-256 of all the arrays with their names, types and shapes; equal data have equal fingerprints.
+    """
+
+    x_train: Float64[np.ndarray, "N d"] = field(repr=False)
+    y_train: Float64[np.ndarray, "N O"] = field(repr=False)
+    x_test: Float64[np.ndarray, "M d"] = field(repr=False)
+    y_test: Float64[np.ndarray, "M O"] = field(repr=False)
+    labels_train: Int64[np.ndarray, "N"] | None = field(repr=False)
+    labels_test: Int64[np.ndarray, "M"] | None = field(repr=False)
+    name: str
+    classes: tuple[int | str, ...]
+    scaling: str
+    target_coding: str
+    fingerprint: str
+
+
+def fingerprint(**arrays: np.ndarray | None) -> str:
+    """SHA-256 of arrays with their names, types and shapes (in little-endian order, on every machine the same)."""
+    digest = hashlib.sha256()
+    for name, value in sorted(arrays.items()):
+        if value is None:
+            digest.update(f"{name}:none;".encode())
+            continue
+        portable = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        digest.update(f"{name}:{portable.dtype.str}:{portable.shape};".encode())
+        digest.update(portable.tobytes())
+    return digest.hexdigest()

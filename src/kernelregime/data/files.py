@@ -1,0 +1,158 @@
+"""Data from files: .npz and .csv."""
+
+import csv
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelregime._checks import array, fail
+from kernelregime.data.dataset import Source
+
+POINTS = ("x", "images", "data")
+TARGETS = ("y", "labels", "targets")
+
+
+def points(name: str, value: Any) -> np.ndarray:
+    """Points (N, ...) as float64 rows (N, d); bytes (uint8) become numbers in [0, 1]."""
+    x = array(name, value)
+    if x.ndim < 2:
+        raise fail(f"{name} of shape (N, features) or (N, height, width, ...)", f"shape {x.shape}", "give one row for every point")
+    flat = np.ascontiguousarray(x.reshape(len(x), -1), dtype=np.float64)
+    return flat / 255 if x.dtype == np.uint8 else flat
+
+
+def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> Source:
+    """One source out of a train and a test set."""
+    if (np.asarray(x_train).dtype == np.uint8) != (np.asarray(x_test).dtype == np.uint8):
+        got = f"{np.asarray(x_train).dtype} and {np.asarray(x_test).dtype}"
+        raise fail("x_train and x_test in one type (uint8 is divided by 255)", got, "convert both to float64")
+    train, test = points("x_train", x_train), points("x_test", x_test)
+    if train.shape[1] != test.shape[1]:
+        raise fail(f"x_test with {train.shape[1]} features, as x_train has", f"{test.shape[1]}", "give both in the same format")
+    y, y_other = _targets("y_train", y_train, len(train)), _targets("y_test", y_test, len(test))
+    if y.shape[1:] != y_other.shape[1:] or (y.dtype.kind in "USO") != (y_other.dtype.kind in "USO"):
+        got = f"{y.dtype} {y.shape} and {y_other.dtype} {y_other.shape}"
+        raise fail("y_train and y_test of one type and width", got, "give both in the same format")
+    count = len(train)
+    both = np.concatenate([train, test])
+    return Source(name, both, np.concatenate([y, y_other]), np.arange(count), np.arange(count, len(both)))
+
+
+def single(name: str, x: Any, y: Any, train: np.ndarray | None = None, test: np.ndarray | None = None) -> Source:
+    """One source out of one set of points, with the rows of train and test where they are given."""
+    rows = points("x", x)
+    return Source(name, rows, _targets("y", y, len(rows)), train, test)
+
+
+def _targets(name: str, value: Any, rows: int) -> np.ndarray:
+    y = np.asarray(value)
+    if y.dtype.kind not in "USObiuf":
+        raise fail(f"{name} to hold labels or numbers", f"dtype {y.dtype}", "convert it")
+    if y.ndim == 0 or len(y) != rows:
+        raise fail(f"{name} with {rows} rows, one for every point", f"shape {y.shape}", "give one label or target for every point")
+    return y
+
+
+def read_npz(path: Path) -> Source:
+    """A .npz file with x and y (by any of their names), or with x_train, y_train, x_test, y_test."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            held = {key.lower(): stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        reason = str(error).split("\n")[0][:100]
+        raise fail("an .npz file of plain arrays", f"{path.name} ({reason})", "write it with numpy.savez and no object arrays") from None
+    if "x_train" in held:
+        parts = [_named(path, held, (key,)) for key in ("x_train", "y_train", "x_test", "y_test")]
+        return joined(path.stem, *parts)
+    x, y = _named(path, held, POINTS), _named(path, held, TARGETS)
+    if "train_idx" not in held and "test_idx" not in held:
+        return single(path.stem, x, y)
+    train, test = (_index(key, _named(path, held, (key,)), len(x)) for key in ("train_idx", "test_idx"))
+    common = int(np.isin(train, test).sum())
+    if common:
+        raise fail("train_idx and test_idx without a common row", f"{common} common", "keep the test points out of train")
+    return single(path.stem, x, y, train, test)
+
+
+def _named(path: Path, held: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> np.ndarray:
+    for key in keys:
+        if key in held:
+            return held[key]
+    wanted = " or ".join(repr(key) for key in keys)
+    raise fail(f"{wanted} in {path.name}", f"only {', '.join(sorted(held)) or 'nothing'}", "add it with numpy.savez")
+
+
+def _index(name: str, value: np.ndarray, rows: int) -> np.ndarray:
+    if value.ndim != 1 or value.dtype.kind not in "iu" or value.size == 0 or value.min() < 0 or value.max() >= rows:
+        got = f"{value.dtype} of shape {value.shape}"
+        raise fail(f"{name} to be row numbers between 0 and {rows - 1}", got, "give integers, at least one")
+    if np.unique(value).size != value.size:
+        raise fail(f"{name} to name every row once", "repeated rows", "drop the repetitions")
+    return value.astype(np.int64)
+
+
+def read_csv(path: Path) -> Source:
+    """A comma-separated table: numbers, with the label or target in the last column; a first line of names is skipped."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first, second, skip = _first_rows(file)
+        width = len(first)
+        if width < 2:
+            raise fail("two or more columns, the target in the last", f"{width} in {path.name}", "separate the columns by commas")
+        if not _is_header(first, second):
+            skip -= 1
+        row = np.dtype([("x", np.float64, (width - 1,)), ("y", object)])
+        table = np.loadtxt(path, row, comments=None, delimiter=",", skiprows=skip, quotechar='"', ndmin=1, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise fail("a readable text file in UTF-8", f"{path.name} ({type(error).__name__})", "save it as CSV in UTF-8") from None
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        reason = str(error).split(";")[0].rstrip(".")
+        do = "fill in or drop the missing cells, numbers in every column but the last"
+        raise fail(f"a table of numbers in {path.name}", reason, do) from None
+    return single(path.stem, table["x"], _cells(path, table["y"]))
+
+
+def _first_rows(file: Any) -> tuple[list[str], list[str], int]:
+    """The first two rows that are not empty, and the number of lines up to the end of the first."""
+    reader = csv.reader(file)
+    found: list[tuple[list[str], int]] = []
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            found.append((row, reader.line_num))
+        if len(found) == 2:
+            break
+    if not found:
+        raise fail("a table with at least one row", "an empty file", "give data")
+    return found[0][0], found[-1][0], found[0][1]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header(first: list[str], second: list[str]) -> bool:
+    """Names where the next row has numbers; a name over a column of names cannot be told from a name in it."""
+    return any(not _is_number(name) and _is_number(cell) for name, cell in zip(first, second))
+
+
+def _cells(path: Path, column: np.ndarray) -> np.ndarray:
+    """The last column: numbers if all of its cells are, else names."""
+    cells = [str(cell).strip() for cell in column]
+    empty = sum(cell == "" for cell in cells)
+    if empty:
+        raise fail(f"a label or target in every row of {path.name}", f"{empty} row(s) without", "fill in or drop those rows")
+    if all(_is_number(cell) for cell in cells):
+        return np.asarray([float(cell) for cell in cells])
+    return np.asarray(cells)
+
+
+READERS: dict[str, Callable[[Path], Source]] = {".npz": read_npz, ".csv": read_csv}

@@ -1,0 +1,121 @@
+"""Data from .npz and .csv files."""
+
+import numpy as np
+import pytest
+
+from kernelregime import data
+from kernelregime._checks import InputError
+
+RNG = np.random.default_rng(1)
+X, Y = RNG.standard_normal((20, 4)), np.arange(20) % 2
+
+
+def lines(header, rows, ending="\n"):
+    return ending.join([*header, *rows]) + ending
+
+
+def table(x, names):
+    return [",".join([*(repr(float(v)) for v in row), str(name)]) for row, name in zip(x, names)]
+
+
+@pytest.mark.parametrize("x_name", ["x", "X", "images", "data"])
+@pytest.mark.parametrize("y_name", ["y", "labels"])
+def test_npz_files_are_read_under_every_documented_name(tmp_path, x_name, y_name):
+    np.savez(tmp_path / "set.npz", **{x_name: X.reshape(20, 2, 2), y_name: Y})
+    found = data.load(tmp_path / "set.npz", scaling="none")
+    assert found.name == "set"
+    assert {row.tobytes() for row in found.x_train} < {row.tobytes() for row in X}
+    np.testing.assert_array_equal(np.bincount(found.labels_train), [8, 8])
+
+
+def test_npz_files_with_train_and_test_arrays_keep_them_apart(tmp_path):
+    np.savez(tmp_path / "set.npz", x_train=X[:12], y_train=Y[:12], x_test=X[12:], y_test=Y[12:])
+    found = data.load("set", folder=tmp_path, scaling="none", points_train=10)
+    assert {row.tobytes() for row in found.x_train} < {row.tobytes() for row in X[:12]}
+    np.testing.assert_array_equal(found.x_test, X[12:])
+
+
+def test_npz_files_with_row_numbers_keep_their_split(tmp_path):
+    np.savez(tmp_path / "set.npz", x=X, y=Y, train_idx=np.arange(4, 20), test_idx=np.arange(3))
+    found = data.load(tmp_path / "set.npz", scaling="none")
+    np.testing.assert_array_equal(found.x_test, X[:3])
+    assert {row.tobytes() for row in found.x_train} == {row.tobytes() for row in X[4:]}
+
+
+@pytest.mark.parametrize("header", [[], ["a,b,c,d,label"], ["", "a,b,c,d,label"], ["0,1,2,3,label"], ['"a, first",b,c,d,label']])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_csv_files_are_read_with_and_without_a_line_of_names(tmp_path, header, ending):
+    (tmp_path / "set.csv").write_bytes(lines(header, table(X, Y), ending).encode())
+    found = data.load(tmp_path / "set.csv", scaling="none")
+    assert found.classes == (0, 1)
+    assert {row.tobytes() for row in found.x_train} | {row.tobytes() for row in found.x_test} == {row.tobytes() for row in X}
+
+
+def test_csv_labels_may_be_names_in_quotes_and_the_file_may_begin_with_a_mark(tmp_path):
+    names = ['"dog, big"' if k else " cat" for k in Y]
+    (tmp_path / "set.csv").write_text("\ufeff" + lines(["a,b,c,d,animal"], table(X, names)), encoding="utf-8")
+    assert data.load("set", folder=tmp_path).classes == ("cat", "dog, big")
+
+
+def test_csv_files_with_real_targets_are_regression(tmp_path):
+    (tmp_path / "set.csv").write_text(lines([], table(X, X.sum(1))))
+    found = data.load(tmp_path / "set.csv", scaling="none", points_train=15, points_test=5)
+    assert found.target_coding == "regression"
+    np.testing.assert_allclose(found.y_train[:, 0], found.x_train.sum(1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "at least one row"),
+        ("1 2 3\n4 5 6\n", "two or more columns"),
+        ("1,2,0\n3,4\n", "3 columns but 2"),
+        ("1,2,0\n3,4,1,7\n", "3 columns but 4"),
+        ("1,2,0\n3,,1\n", "fill in or drop the missing cells"),
+        ("1,2,0\n3,four,1\n", "'four'"),
+        ("1,2,0\n3,nan,1\n", "finite"),
+        ("1,2,0\n3,4,nan\n", "finite"),
+        ("1,2,0\n3,4,\n", "1 row\\(s\\) without"),
+        ("1,2,0\n3,4,0\n", "at least two classes"),
+    ],
+)
+def test_csv_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "set.csv").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        data.load(tmp_path / "set.csv")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X}, "'y' or 'labels'"),
+        ({"y": Y}, "'x' or 'images'"),
+        ({}, "only nothing"),
+        ({"x_train": X, "y_train": Y, "x_test": X}, "'y_test' in set.npz"),
+        ({"x": X, "y": Y, "train_idx": np.arange(5)}, "'test_idx'"),
+        ({"x": X, "y": Y, "train_idx": np.arange(5), "test_idx": np.arange(4, 8)}, "1 common"),
+        ({"x": X, "y": Y, "train_idx": np.arange(5), "test_idx": np.array([20])}, "between 0 and 19"),
+        ({"x": X, "y": Y, "train_idx": np.array([0, 0, 1]), "test_idx": np.array([9])}, "every row once"),
+        ({"x": np.array(["a", None], object), "y": Y}, "plain arrays"),
+        ({"x": X.astype(complex), "y": Y}, "real numbers"),
+    ],
+)
+def test_npz_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, arrays, message):
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(InputError, match=message) as caught:
+        data.load(tmp_path / "set.npz")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["set.npz", "set.csv"])
+def test_files_of_something_else_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(range(128, 256)) * 4)
+    with pytest.raises(InputError, match=name):
+        data.load(tmp_path / name)
+
+
+def test_a_file_with_another_ending_is_refused_with_what_can_be_read(tmp_path):
+    (tmp_path / "set.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"\.npz or \.csv"):
+        data.load(tmp_path / "set.parquet")
