@@ -1,0 +1,108 @@
+"""What to do: width for a target dispersion, variance at the edge of chaos, learning rate, time."""
+
+import math
+
+import numpy as np
+
+from kernelregime import prediction, theory
+from kernelregime._checks import InputError
+from kernelregime.data import Dataset
+from kernelregime.diagnosis.findings import Findings
+from kernelregime.diagnosis.limit import Limit
+from kernelregime.diagnosis.run import Run
+from kernelregime.diagnosis.settings import Settings
+from kernelregime.diagnosis.subject import Subject
+from kernelregime.networks import FullyConnected
+
+LARGEST_EXCESS = 5  # times a bound, beyond which its law of width is no longer trusted
+
+
+def advise(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: Limit | None, found: Findings) -> tuple[str, ...]:
+    """Sentences, most useful first."""
+    known = {item.key: item.measured.mean for item in found.evidence}
+    if "diverged" in run.status:  # what was measured then says nothing about width
+        known = {}
+    out = []
+    if subject.spec is not None and subject.spec.depth > 1:
+        out += _width(subject.spec, dataset.x_train, known, settings)
+        out += _edge(subject.spec)
+    out += _rate(run, settings)
+    if at is not None and settings.closed_form:
+        out += _time(run, dataset, settings, at)
+    return tuple(out)
+
+
+def _width(spec: FullyConnected, x: np.ndarray, known: dict[str, float], settings: Settings) -> list[str]:
+    width, thresholds, out = max(spec.widths[:-1]), settings.thresholds, []
+    target = 1 + thresholds.kernel_randomness**2
+    needed = _exact_width(spec, target, x)
+    if needed is not None:
+        out.append(f"width for an NTK dispersion of {target:.3g} at depth {spec.depth}: {needed} (exact; this network has {width})")
+    elif known.get("dispersion", 1.0) > target:
+        guess = math.ceil(width * (known["dispersion"] - 1) / (target - 1))
+        reason = f"dispersion − 1 falls like 1/width; this network has {width}"
+        out.append(f"width for an NTK dispersion of {target:.3g} at depth {spec.depth}: about {guess} ({reason})")
+    # near the kernel regime the linearization error falls like its proven bound or faster, the change of the NTK like 1/width
+    for key, bound, words, power, law in (
+        ("linearization_error", thresholds.kernel_linearization, "linearization error", 2, "width^-1/2"),
+        ("drift", thresholds.kernel_drift, "change of the NTK", 1, "1/width"),
+    ):
+        excess = known.get(key, math.nan) / bound
+        if 1 < excess <= LARGEST_EXCESS:
+            guess = math.ceil(width * excess**power)
+            out.append(f"width for a {words} of {bound:g} at this depth: about {guess} (falling like {law}; this network has {width})")
+        elif excess > LARGEST_EXCESS:
+            out.append(f"the {words} is {excess:.0f} times the bound {bound:g}: too far from the kernel regime to say which width would do")
+    return out
+
+
+def _exact_width(spec: FullyConnected, target: float, x: np.ndarray) -> int | None:
+    """The width at which the exact dispersion is `target`, where it is known and such a width exists."""
+    if spec.activation is None or spec.activation.kind.name != "relu":
+        return None
+    norm2 = float(np.mean(np.sum(x**2, axis=1)))
+    try:
+        return theory.width_for_dispersion(
+            target,
+            depth=spec.depth,
+            inputs=x.shape[1],
+            input_norm2=norm2,
+            sigma_w2=spec.sigma_w2,
+            sigma_b2=spec.sigma_b2,
+            parameterization=spec.parameterization,
+        )
+    except InputError:
+        return None
+
+
+def _edge(spec: FullyConnected) -> list[str]:
+    assert spec.activation is not None  # depth > 1
+    branches = theory.edge_of_chaos(spec.activation, sigma_b2=spec.sigma_b2, stable=True)
+    if not branches:
+        return [f"no edge of chaos with a stable variance exists for {spec.activation.name} at σ_b² = {spec.sigma_b2 or 0:g}"]
+    nearest = min(branches, key=lambda value: abs(value - spec.sigma_w2))
+    if math.isclose(nearest, spec.sigma_w2, rel_tol=0.02):
+        return [f"σ_w² = {spec.sigma_w2:g} is at the edge of chaos ({nearest:.4g})"]
+    side = "below" if spec.sigma_w2 < nearest else "above"
+    where = f"{spec.activation.name} with σ_b² = {spec.sigma_b2 or 0:g}"
+    return [f"σ_w² at the edge of chaos is {nearest:.4g} for {where}; this network is {side} it at {spec.sigma_w2:g}"]
+
+
+def _rate(run: Run, settings: Settings) -> list[str]:
+    stable = 2 * (1 + settings.momentum) / run.initial.largest * settings.size(run.outputs_train[0, 0])
+    if settings.optimizer not in ("gd", "momentum") or settings.loss != "mse":
+        return []
+    seeds = f"median of {run.seeds} seeds, {stable.min():.3g} to {stable.max():.3g}"
+    return [f"largest stable learning rate for Θ_0: {np.median(stable):.3g} ({seeds}); used: {np.median(run.learning_rate):.3g}"]
+
+
+def _time(run: Run, dataset: Dataset, settings: Settings, at: Limit) -> list[str]:
+    rate = float(np.median(run.learning_rate))
+    steps = prediction.time_to_fraction(
+        at.ntk.train, dataset.y_train, settings.stop_fraction, learning_rate=rate, reduction=settings.reduction
+    )
+    if not math.isfinite(steps):
+        return [f"the infinite-width NTK never brings the loss on these targets to {settings.stop_fraction:g} of its start"]
+    goal = f"brings the loss on the targets to {settings.stop_fraction:g}"
+    used = int(np.median(run.stopped))
+    return [f"steps in which the infinite-width NTK {goal}: {math.ceil(steps)} at learning rate {rate:.3g} (used: {used})"]
