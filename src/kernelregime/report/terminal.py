@@ -1,0 +1,88 @@
+"""The diagnosis in a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kernelregime.report.quantities import number, sample, with_error
+from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, details, headline, sentence, short
+from kernelregime.results import Diagnosis, Evidence
+
+_TONES = {"kernel": "green", "near": "yellow", "feature": "magenta", "unknown": "bold", "holds": "green", "fails": "magenta", "none": "dim"}
+
+
+def summary(diagnosis: Diagnosis) -> Any:
+    """A rich renderable: the verdict, the evidence beside the theory's predictions, reasons, advice, missing evidence.
+
+    Made for 80 columns; nothing in it depends on colour.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Any] = [_verdict(diagnosis)]
+    if diagnosis.evidence:
+        parts.append(_table(diagnosis))
+    lists = (("Why", diagnosis.verdict.reasons), ("What to do", diagnosis.verdict.advice), ("What is missing", diagnosis.missing))
+    for title, items in lists:
+        if items:
+            parts += [Text(title, style="bold"), _bullets(items)]
+    return Group(*parts)
+
+
+def _verdict(diagnosis: Diagnosis) -> Any:
+    from rich import box
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    regime, trainable = diagnosis.verdict.regime, diagnosis.verdict.trainable
+    words = Text("Verdict: ")
+    words.append(regime, style=f"bold {_TONES[REGIMES[regime][0]]}")
+    words.append(" · ")
+    words.append("trainability inconclusive" if trainable == "inconclusive" else trainable, style=f"bold {_TONES[TRAINABLE[trainable][0]]}")
+    described = [Text(line) for line in (REGIMES[regime][2], TRAINABLE[trainable][2])]
+    title = [Text(headline(diagnosis.config), style="bold"), Text(details(diagnosis.config), style="dim")]
+    return Panel(Group(*title, Text(), words, *described), box=box.ROUNDED, title="kernelregime diagnosis", title_align="left")
+
+
+def _table(diagnosis: Diagnosis) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), expand=False, pad_edge=False)
+    table.add_column("Evidence", overflow="fold")
+    table.add_column("Measured ± sem (n)", no_wrap=True)
+    table.add_column("Theory", no_wrap=True)
+    table.add_column("Agreement", min_width=9)
+    groups = dict.fromkeys([section.group for section in SECTIONS] + [item.group for item in diagnosis.evidence])
+    for group in groups:
+        items = [item for item in diagnosis.evidence if item.group == group]
+        if items:
+            table.add_row(Text(group.capitalize(), style="bold"))
+        for item in items:
+            table.add_row(*_cells(item, diagnosis.thresholds))
+    return table
+
+
+def _cells(item: Evidence, thresholds: Mapping[str, float]) -> tuple[Any, ...]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    kind, word = agreement(item, thresholds)
+    predicted = "–" if item.predicted is None else number(item.predicted, 4)
+    agreed = "–" if kind == "none" else word
+    label, measured = (
+        Padding(Text(short(item.label)), (0, 0, 0, 2)),
+        Text(f"{with_error(item.measured)} ({sample(item.measured).split()[-1]})"),
+    )
+    return label, measured, Text(predicted), Text(agreed, style=_TONES.get(kind, ""))
+
+
+def _bullets(items: tuple[str, ...]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    for item in items:
+        grid.add_row(Text(" -"), Text(sentence(item)))
+    return grid

@@ -1,0 +1,113 @@
+import dataclasses
+import math
+
+import pytest
+
+from kernelregime.claims import Estimate
+from kernelregime.report.words import SECTIONS, agreement, bounds, details, distance, headline, readings, sentence, short
+from kernelregime.results import Evidence
+
+THRESHOLDS = {"kernel_drift": 0.1, "near_drift": 0.3}
+
+
+def evidence(mean, sem, n, predicted, key="any"):
+    return Evidence(key, "drift", "label", Estimate(mean, sem, n), predicted)
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "words"),
+    [
+        (evidence(1.0, 0.1, 5, None), "none", "no prediction"),
+        (evidence(1.0, 0.1, 5, 1.3), "holds", "agrees"),
+        (evidence(1.0, 0.1, 5, 1.5), "fails", "differs"),
+        (evidence(1.0, math.nan, 1, 1.0), "unknown", "no error bar"),
+        (evidence(1.0, 2.0, 5, 1.0), "unknown", "too noisy"),
+        (evidence(math.nan, math.nan, 5, 1.0), "unknown", "cannot tell"),
+        (evidence(0.05, 0.001, 5, 0.0), "fails", "differs"),
+        (evidence(0.05, 0.02, 5, 0.0), "unknown", "0 within error"),
+        (evidence(0.05, 0.001, 5, 0.0, "drift"), "holds", "within 0.1"),
+        (evidence(0.2, 0.001, 5, 0.0, "drift"), "unknown", "within 0.3"),
+        (evidence(0.4, 0.001, 5, 0.0, "drift"), "fails", "beyond 0.3"),
+        (evidence(0.4, 0.001, 5, 0.4, "drift"), "holds", "agrees"),
+    ],
+)
+def test_agreement_in_words(item, kind, words):
+    assert agreement(item, THRESHOLDS) == (kind, words)
+
+
+def test_the_distance_to_a_prediction_is_in_standard_errors():
+    assert distance(evidence(1.0, 0.1, 5, 1.25)) == "2.5 sem apart"
+    assert distance(evidence(1.0, math.nan, 1, 1.25)) == ""
+    assert distance(evidence(1.0, 0.1, 5, None)) == ""
+
+
+@pytest.mark.parametrize(
+    "thresholds", [{}, {"kernel_drift": 0.1}, {"kernel_drift": 0.3, "near_drift": 0.1}, {"kernel_drift": 0.0, "near_drift": 1.0}]
+)
+def test_thresholds_that_make_no_bands_are_not_used(thresholds):
+    assert bounds(thresholds, "drift") is None
+    assert bounds(THRESHOLDS, "drift") == (0.1, 0.3)
+
+
+def test_every_group_is_read_aloud_with_its_numbers(diagnosis):
+    for section in SECTIONS:
+        assert readings(diagnosis, section.group), section.group
+    assert f"{100 * diagnosis['drift'].measured.mean:.0f}\u00a0%" in " ".join(readings(diagnosis, "drift"))
+
+
+def test_the_spread_is_the_root_of_the_dispersion_minus_one(diagnosis):
+    kept = tuple(item for item in diagnosis.evidence if item.key == "dispersion")
+    assert "by 11\u00a0%" in readings(dataclasses.replace(diagnosis, evidence=kept), "randomness")[0]
+    assert math.sqrt(kept[0].measured.mean - 1) == pytest.approx(0.111, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("chi", "phase"), [(0.9, "ordered phase"), (1.1, "chaotic phase"), (1.0, "edge of chaos"), (0.9994, "ordered phase")]
+)
+def test_the_phase_follows_from_chi(diagnosis, chi, phase):
+    item = Evidence("chi1", "phase", "χ₁", Estimate(chi, 0.0, 0))
+    assert phase in readings(dataclasses.replace(diagnosis, evidence=(item,)), "phase")[0]
+
+
+def test_nothing_is_read_from_numbers_that_are_not_known(diagnosis):
+    unknown = tuple(dataclasses.replace(item, measured=Estimate(math.nan, math.nan, 5)) for item in diagnosis.evidence)
+    assert [readings(dataclasses.replace(diagnosis, evidence=unknown), section.group) for section in SECTIONS] == [[]] * 5
+
+
+def test_network_data_and_training_are_named_in_one_line(diagnosis):
+    assert headline(diagnosis.config) == "Fully-connected relu network on digits"
+    line = details(diagnosis.config)
+    for words in ("5 weight layers of width 512", "σ_w² = 2", "no bias", "128 training points", "5 seeds", "gradient descent"):
+        assert words in line
+
+
+@pytest.mark.parametrize("config", [{}, {"network": None, "model": None, "data": None, "training": None}, {"network": {}, "data": {}}])
+def test_a_configuration_without_entries_still_has_a_headline(config):
+    assert headline(config) == "a user's model"
+    assert details(config) == ""
+
+
+def test_a_users_model_goes_by_its_name():
+    assert headline({"network": None, "model": "my_model", "data": {"name": "d.npz"}}) == "my_model on d.npz"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("its NTK", "Its NTK"), ("σ_w² = 2", "σ_w² = 2"), ("f, params", "f, params"), ("5 of 5", "5 of 5")]
+)
+def test_sentences_begin_with_a_capital_and_symbols_stay(text, shown):
+    assert sentence(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("Test error, trained network", "Test error, trained network"),
+        ("Test error, NNGP posterior", "Test error, NNGP posterior"),
+        ("Change of the NTK, ‖Θ_T − Θ_0‖_F / ‖Θ_0‖_F", "Change of the NTK"),
+        ("Dispersion of the NTK at one input, E Θ(x,x)² / (E Θ(x,x))²", "Dispersion of the NTK at one input"),
+        ("χ₁ = σ_w² E φ'(√q* z)² (below 1 ordered)", "χ₁"),
+        ("Relative spread of Θ(x, x)", "Relative spread of Θ(x, x)"),
+    ],
+)
+def test_a_short_label_is_the_name_without_its_formula(label, name):
+    assert short(label) == name
