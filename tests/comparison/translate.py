@@ -1,0 +1,142 @@
+"""Reference specs, [[layer, arguments], ...], turned into this library's layers. A new layer or activation is one line in `LAYERS`."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import roots_hermite
+
+from kernelregime import activations, layers
+from kernelregime.activations import Dual, Kind, Nonlinearity
+from kernelregime.layers import Activation, Dense, Layer, Sequential
+
+
+class UnsupportedError(Exception):
+    """A spec that the library cannot express. `listed`: the library does have that layer, so a translation is missing here."""
+
+    def __init__(self, reason: str, *, listed: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.listed = reason, listed
+
+
+def _variance(std: float | None) -> float | None:
+    return None if std is None else std * std
+
+
+def _dense(out_dim: int, W_std: float = 1.0, b_std: float | None = None, parameterization: str = "ntk", s: Any = (1, 1)) -> Layer:
+    extra = {} if tuple(s) == (1, 1) else {"s": tuple(s)}
+    known = {field.name for field in dataclasses.fields(Dense)}
+    if missing := [name for name in extra if name not in known]:
+        raise UnsupportedError(f"Dense({missing[0]})")
+    return Dense(out_dim, W_std * W_std, _variance(b_std), parameterization, **extra)
+
+
+def _activation(name: str, ignored: tuple[str, ...] = (), defaults: dict[str, float] | None = None) -> Callable[..., Layer]:
+    """The registered activation `name`. Arguments equal to `defaults` are left out, those in `ignored` do not change the function."""
+
+    def translate(**given: Any) -> Layer:
+        kind = activations.REGISTRY[name]
+        known = {parameter for parameter, _ in kind.parameters}
+        used = {k: v for k, v in given.items() if k not in ignored and (k in known or v != (defaults or {}).get(k))}
+        if missing := [k for k in used if k not in known]:
+            raise UnsupportedError(f"{name}({', '.join(missing)})")
+        return Activation(activations.get(name, **used))
+
+    return translate
+
+
+def _numerical(fn: str, deg: int) -> Layer:
+    function = getattr(jax.nn, fn, None) or getattr(jnp, fn, None)
+    if function is None:
+        raise UnsupportedError(f"ElementwiseNumerical({fn})")
+    return Activation(Nonlinearity(numerical_kind(function, deg)))
+
+
+@lru_cache(maxsize=64)
+def numerical_kind(function: Callable[..., Any], degree: int) -> Kind:
+    """φ with the reference's own rule: a product of two Gauss-Hermite rules, u = √(2a) x, v = c√(2/a) x + √(2(b - c²/a)) y."""
+    nodes, weights = roots_hermite(degree)
+    slope = jnp.vectorize(jax.grad(function))
+
+    def second_moment(q: Any) -> Any:
+        return jnp.tensordot(function(jnp.sqrt(2 * q)[..., None] * nodes) ** 2, jnp.asarray(weights), 1) / np.sqrt(np.pi)
+
+    def dual(a: Any, b: Any, w: Any, v: Any) -> Dual:
+        a, b, w, v = jnp.broadcast_arrays(a, b, w, v)
+        rho, x, y = (v - w) / 2, nodes[:, None], nodes[None, :]
+        first = jnp.sqrt(2 * a)[..., None, None] * x
+        second = jnp.sqrt(2 * b)[..., None, None] * (rho[..., None, None] * x + jnp.sqrt(w * v)[..., None, None] * y)
+        grid = jnp.asarray(np.outer(weights, weights)) / np.pi
+        product = jnp.tensordot(function(first) * function(second), grid, 2)
+        cosine = product / jnp.sqrt(second_moment(a) * second_moment(b))
+        return Dual(1 - cosine, 1 + cosine, jnp.tensordot(slope(first) * slope(second), grid, 2))
+
+    return Kind(f"{getattr(function, '__name__', 'function')} at {degree} nodes", function, slope, second_moment, dual)
+
+
+def _nothing(**_: Any) -> None:
+    """A layer that changes nothing."""
+
+
+LAYERS: dict[str, Callable[..., Layer | None]] = {
+    "Dense": _dense,
+    "Relu": _activation("relu", ignored=("do_stabilize",)),
+    "Erf": _activation("erf", defaults={"a": 1.0, "b": 1.0, "c": 0.0}),
+    "ElementwiseNumerical": _numerical,
+    "Identity": _nothing,
+}
+
+
+def listed(name: str) -> bool:
+    """Whether the library has a layer or an activation of this name."""
+    return name in layers.__all__ or name.lower() in activations.REGISTRY
+
+
+def _one(name: str, arguments: dict[str, Any]) -> Layer | None:
+    if name not in LAYERS:
+        raise UnsupportedError(name, listed=listed(name))
+    try:
+        inspect.signature(LAYERS[name]).bind(**arguments)
+    except TypeError:
+        raise UnsupportedError(f"{name}({', '.join(arguments)})") from None
+    return LAYERS[name](**arguments)
+
+
+def network(described: list[Any], kernel_arguments: dict[str, Any] | None = None) -> Sequential:
+    """The network that a spec describes; `UnsupportedError` names everything in it that the library does not have."""
+    found: list[Layer] = []
+    missing = [UnsupportedError(f"kernel argument {name}") for name in kernel_arguments or {}]
+    for name, arguments in described:
+        try:
+            layer = _one(name, arguments)
+        except UnsupportedError as error:
+            missing.append(error)
+        else:
+            found += [] if layer is None else [layer]
+    if missing:
+        raise UnsupportedError(", ".join(dict.fromkeys(error.reason for error in missing)), listed=all(error.listed for error in missing))
+    return Sequential(tuple(found))
+
+
+def spec(net: Sequential) -> list[Any]:
+    """The spec of a network: the inverse of `network`, for networks of Dense layers and activations without parameters."""
+    found: list[Any] = []
+    for layer in net.layers:
+        if isinstance(layer, Dense):
+            bias = None if layer.sigma_b2 is None else layer.sigma_b2**0.5
+            std = {"W_std": layer.sigma_w2**0.5, "b_std": bias, "parameterization": layer.parameterization}
+            found.append(["Dense", {"out_dim": layer.width, **std}])
+        else:
+            assert isinstance(layer, Activation)
+            found.append([layer.nonlinearity.name.capitalize(), {}])
+    return found
+
+
+def kinked(net: Sequential) -> bool:
+    """Whether an activation of the network has a kink."""
+    return any(isinstance(layer, Activation) and bool(layer.nonlinearity.kinks) for layer in net.layers)
