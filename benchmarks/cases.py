@@ -1,0 +1,125 @@
+"""The work that is timed: one record a case, our code and the peer's side by side. Nothing is imported before a case is built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """`ours` and `peer` take the case's parameters and return a function of no arguments that does the work and waits for it."""
+
+    ours: Callable[..., Callable[[], Any]]
+    peer: Callable[..., Callable[[], Any]]
+    parameters: dict[str, Any]
+    dtype: str
+
+
+def _points(n, d, dtype):
+    import numpy as np
+
+    return np.random.RandomState(0).randn(n, d).astype(dtype)
+
+
+def _fc_ours(n, depth, activation, dtype):
+    from kernelregime import infinite, networks
+
+    network, x = networks.mlp(depth=depth + 1, width=512, activation=activation), _points(n, 784, dtype)
+    return lambda: infinite.gram(network, x, dtype=dtype, threads=2)
+
+
+def _fc_peer(n, depth, activation, dtype):
+    import jax
+    from neural_tangents import stax
+
+    phi = {"relu": stax.Relu, "erf": stax.Erf}[activation]
+    hidden = [layer for _ in range(depth) for layer in (stax.Dense(512, W_std=2**0.5), phi())]
+    _, _, kernel = stax.serial(*hidden, stax.Dense(1, W_std=2**0.5))
+    both = jax.jit(lambda x: (lambda k: (k.nngp, k.ntk))(kernel(x, None, ("nngp", "ntk"))))
+    x = jax.numpy.asarray(_points(n, 784, dtype))
+    return lambda: jax.block_until_ready(both(x))
+
+
+def _empirical_ours(n, outputs, output, depth, width, dtype):
+    import jax
+
+    from kernelregime import empirical, networks
+
+    network = networks.mlp(depth=depth + 1, width=width, outputs=outputs, sigma_b2=0.01)
+    x = _points(n, 784, dtype)
+    params = network.init(jax.random.PRNGKey(0), (784,), dtype)
+    f = network.apply
+    return lambda: empirical.ntk(f, params, x, output=output, dtype=dtype)
+
+
+def _empirical_peer(n, outputs, output, depth, width, dtype):
+    import jax
+    import neural_tangents as nt
+    from neural_tangents import stax
+
+    hidden = [layer for _ in range(depth) for layer in (stax.Dense(width, W_std=2**0.5, b_std=0.1), stax.Relu())]
+    init, apply, _ = stax.serial(*hidden, stax.Dense(outputs, W_std=2**0.5, b_std=0.1))
+    x = jax.numpy.asarray(_points(n, 784, dtype))
+    _, params = init(jax.random.PRNGKey(0), x.shape)
+    axes = () if output == "full" else (-1,)
+    # implementation 3 with vmap over points is the peer's best mode for these networks
+    kernel = jax.jit(nt.empirical_ntk_fn(apply, trace_axes=axes, implementation=3, vmap_axes=0))
+    return lambda: jax.block_until_ready(kernel(x, None, params))
+
+
+def _kernels(n):
+    """Train, cross and test blocks of a linear-plus-identity kernel, the same for both sides."""
+    import numpy as np
+
+    rng = np.random.RandomState(0)
+    x, z = rng.randn(n, 50), rng.randn(n, 50)
+    return x @ x.T / 50 + np.eye(n), z @ x.T / 50, z @ z.T / 50 + np.eye(n), rng.randn(n, 1)
+
+
+def _ensemble_ours(n, dtype):
+    from kernelregime import prediction
+
+    train, cross, test, y = _kernels(n)
+    spectrum = prediction.eigen(train)
+    ntk, nngp = prediction.Blocks(spectrum, cross, test), prediction.Blocks(train, cross, test)
+    return lambda: prediction.ensemble(ntk, nngp, y, times=[10.0], reduction="mean")
+
+
+def _ensemble_peer(n, dtype):
+    from collections import namedtuple
+
+    import jax
+    import neural_tangents as nt
+
+    train, cross, test, y = (jax.numpy.asarray(a) for a in _kernels(n))
+    kinds = namedtuple("kinds", "nngp ntk")
+    x_train, x_test = [0], [1]
+
+    def kernel(x1, x2, get, **_):
+        block = cross if x2 is not None else train if x1 is x_train else test
+        return block if isinstance(get, str) else kinds(block, block)
+
+    predict = nt.predict.gradient_descent_mse_ensemble(kernel, x_train, y)
+    return lambda: jax.block_until_ready(predict(t=10.0, x_test=x_test, get="ntk", compute_cov=True))
+
+
+def _fc(n, depth, dtype, activation="relu"):
+    return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation}, dtype)
+
+
+def _empirical(n, outputs, output):
+    return Case(_empirical_ours, _empirical_peer, {"n": n, "outputs": outputs, "output": output, "depth": 20, "width": 300}, "float32")
+
+
+CASES = {
+    "fc_relu_L3_f32": _fc(2000, 3, "float32"),
+    "fc_relu_L3_f64": _fc(2000, 3, "float64"),
+    "fc_relu_L10_f32": _fc(2000, 10, "float32"),
+    "fc_relu_L10_f64": _fc(2000, 10, "float64"),
+    "fc_erf_L10_f32": _fc(2000, 10, "float32", "erf"),
+    "fc_erf_L10_f64": _fc(2000, 10, "float64", "erf"),
+    "empirical_O1": _empirical(100, 1, "trace"),
+    "empirical_O10_trace": _empirical(100, 10, "trace"),
+    "empirical_O10_full": _empirical(100, 10, "full"),
+    "ensemble_covariance": Case(_ensemble_ours, _ensemble_peer, {"n": 1000}, "float64"),
+}
