@@ -1,6 +1,6 @@
 """Infinite-width kernels against their reference values, with the tolerance each pair's geometry and spec allow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from comparison.record import Outcome
 from kernelregime import infinite
 from kernelregime.infinite.kernel import input_moments
 from kernelregime.layers import Layer, Moments, Sequential
+from kernelregime.layers.moments import covariance
 
 RTOL = 1e-10
 RTOL_KINKED = 1e-6  # kinked activations, identical, collinear or nearly so: the reference loses half its digits there
@@ -116,7 +117,7 @@ def _perturbed(network: Sequential, points: np.ndarray) -> dict[str, np.ndarray]
         start = input_moments(jnp.asarray(points), jnp.asarray(points))
         step = jnp.asarray([0.0, ROUNDING, -ROUNDING])[:, None, None]
         w, v = jnp.clip(start.w + step, 0, 2), jnp.clip(start.v - step, 0, 2)
-        moments = Moments(start.k1, start.k2, w, v, jnp.zeros_like(w), start.error, start.features, start.gaussian)
+        moments: Moments = replace(start, c=covariance(start.k1, start.k2, w, v), w=w, v=v, ntk=jnp.zeros_like(w))
         for layer in network.layers:
             moments = _step(layer, moments)
         after = {"nngp": np.asarray(moments.nngp), "ntk": np.asarray(moments.ntk)}

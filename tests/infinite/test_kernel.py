@@ -2,10 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mpmath import mp
 from registry import NETWORKS, points
 
-from kernelregime import infinite, networks
+from kernelregime import empirical, infinite, networks
 from kernelregime._checks import InputError
+from kernelregime.infinite.gram import _Points
+from kernelregime.infinite.kernel import input_moments
 
 NET = NETWORKS["relu with biases"]
 
@@ -64,3 +67,92 @@ def test_inputs_that_are_not_rows_of_one_length_are_refused(bad):
 def test_integers_are_refused_because_they_have_no_precision():
     with pytest.raises(InputError, match="expected floating-point inputs"):
         infinite.kernel(NET)(jnp.ones((2, 3), jnp.int32))
+
+
+@pytest.mark.parametrize(("sigma_w2", "depth"), [(1.0, 80), (4.0, 70)])
+def test_variances_whose_product_leaves_the_range_of_floats_keep_their_kernels(sigma_w2, depth):
+    """The diagonal of bias-free ReLU: Σ = (σ_w²/2)^L 2|x|²/d and Θ = L Σ."""
+    net = networks.mlp(depth=depth, width=8, sigma_w2=sigma_w2)
+    x = np.ones((1, 3), np.float32)
+    for k in (infinite.kernel(net)(jnp.asarray(x)), infinite.gram(net, x)):
+        expected = 2.0 * (sigma_w2 / 2) ** depth
+        np.testing.assert_allclose(np.asarray(k.nngp, float), [[expected]], rtol=1e-5)
+        np.testing.assert_allclose(np.asarray(k.ntk, float), [[depth * expected]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e15, 1e-12])
+def test_inputs_far_from_one_keep_their_kernels_in_float32(scale):
+    x = (scale * np.array([[1.0, 2.0], [2.0, -1.5]])).astype(np.float32)
+    net = networks.mlp(depth=2, width=8, activation="identity", sigma_w2=1.0)
+    expected = x.astype(float) @ x.astype(float).T / 2
+    np.testing.assert_allclose(np.asarray(infinite.gram(net, x).nngp, float), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(infinite.kernel(net)(jnp.asarray(x)).nngp, float), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["identity", "erf", "tanh"])
+def test_the_nngp_moves_with_a_point_at_zero_as_it_does_beside_it(name):
+    net = networks.mlp(depth=3, width=8, activation=name, sigma_w2=1.5, sigma_b2=0.2)
+    with jax.enable_x64(True):
+        y = jnp.asarray([[1.0, 2.0, -0.5]])
+        slope = jax.grad(lambda x: infinite.kernel(net)(x, y).nngp[0, 0])
+        at, beside = slope(jnp.zeros((1, 3))), slope(jnp.full((1, 3), 1e-7))
+        np.testing.assert_allclose(at, beside, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["identity", "erf"])
+def test_derivatives_in_a_bias_variance_of_zero_are_those_beside_it(name):
+    with jax.enable_x64(True):
+        x = jnp.asarray([[1.0, 2.0], [2.5, 5.0], [-1.0, -2.0]])  # collinear and opposite
+
+        def nngp(sigma_b2):
+            return infinite.kernel(networks.mlp(depth=2, width=8, activation=name, sigma_w2=1.5, sigma_b2=sigma_b2))(x).nngp
+
+        at, beside = (jax.jacfwd(nngp)(jnp.asarray(value)) for value in (0.0, 1e-7))
+        np.testing.assert_allclose(at, beside, rtol=1e-5)
+
+
+def test_second_derivatives_at_equal_points_are_those_of_the_formula():
+    """∂²k/∂x∂y of a linear network is σ_w² · (σ_w²/d) I."""
+    with jax.enable_x64(True):
+        k = infinite.kernel(networks.mlp(depth=2, width=8, activation="identity", sigma_w2=1.5, sigma_b2=0.2))
+        x = jnp.asarray([1.0, -2.0, 0.5])
+        mixed = jax.jacfwd(jax.jacrev(lambda x, y: k(x[None], y[None]).nngp[0, 0]), argnums=1)(x, x)
+        np.testing.assert_allclose(mixed, 1.5**2 / 3 * np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nudges", "rtol"), [("float64", [1e-3, 1e-6, 1e-8, 1e-10], 1e-13), ("float32", [1e-2, 1e-4, 1e-6], 2e-6)]
+)
+def test_the_gap_of_close_pairs_has_the_digits_of_their_difference(dtype, nudges, rtol):
+    """1 - ρ by rational arithmetic on the stored points themselves, of equal and of other length, beside and opposite."""
+    rng = np.random.default_rng(0)
+    for nudge in nudges:
+        for length in (1.0, 3.7, -0.2, -1.0):
+            x = rng.normal(size=7).astype(dtype)
+            y = (length * (x + nudge * rng.normal(size=7))).astype(dtype)
+            with mp.workdps(60):
+                a, b = ([mp.mpf(float(value)) for value in row] for row in (x, y))
+                rho = mp.fdot(a, b) / mp.sqrt(mp.fdot(a, a) * mp.fdot(b, b))
+                expected = float(1 - abs(rho))
+            with jax.enable_x64(dtype == "float64"):
+                found = input_moments(jnp.asarray(x[None]), jnp.asarray(y[None]))
+            tile = _Points.of(x[None]).geometry(_Points.of(y[None]), slice(0, 1), slice(0, 1))
+            for w, v in ((found.w, found.v), tile):
+                np.testing.assert_allclose(float(w[0, 0] if length > 0 else v[0, 0]), expected, rtol=rtol, err_msg=f"{nudge} {length}")
+
+
+def test_zero_points_have_the_ntk_of_the_finite_network():
+    """ReLU of zero is silent and so is its slope: only the biases of the readout move a network at x = 0 when all biases are zero."""
+    net = networks.mlp(depth=4, width=6, sigma_w2=1.5, sigma_b2=0.0, parameterization="standard")
+    x = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 2.0]])
+    params = net.init(jax.random.key(0), (2,))
+    finite = empirical.ntk(net.apply, params, x, dtype="float64")[:2, :2]
+    np.testing.assert_array_equal(finite, np.ones((2, 2)))
+    np.testing.assert_array_equal(infinite.gram(net, x).ntk[:2, :2], finite)
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(infinite.kernel(net)(jnp.asarray(x)).ntk[:2, :2], finite)
+
+
+def test_float64_inputs_are_refused_where_jax_would_round_them_silently():
+    with pytest.raises(InputError, match="expected float32 inputs while JAX has no float64"):
+        infinite.kernel(NET)(np.ones((2, 3)))

@@ -41,9 +41,8 @@ def test_no_bias_and_a_bias_that_starts_at_zero_are_different_things():
     started = Dense(3, 1.0, 0, "standard").init(KEY, (2,))
     np.testing.assert_array_equal(started["b"], np.zeros(3))
     x = jnp.asarray([[1.0, 2.0]])
-    moments = Moments(
-        jnp.asarray([[2.5]]), jnp.asarray([[2.5]]), jnp.zeros((1, 1)), 2 * jnp.ones((1, 1)), jnp.zeros((1, 1)), 0.0, 2, gaussian=False
-    )
+    k = jnp.asarray([[2.5]])
+    moments = Moments(k, k, k, jnp.zeros((1, 1)), 2 * jnp.ones((1, 1)), jnp.zeros((1, 1)), 0.0, 2, gaussian=False)
     with_bias, without = (Dense(3, 1.0, b, "standard").propagate(moments).ntk for b in (0, None))
     np.testing.assert_allclose(with_bias - without, [[1.0]])
     assert x.shape == (1, 2)
@@ -94,10 +93,12 @@ def test_the_affine_map_of_moments_is_that_of_the_covariance():
     """Against k' = scale·k + shift formed directly, at generic correlations, where that loses nothing."""
     rng = np.random.default_rng(0)
     k1, k2, rho = rng.uniform(0.1, 3, 50), rng.uniform(0.1, 3, 50), rng.uniform(-0.9, 0.9, 50)
-    moments = Moments(*(jnp.asarray(v) for v in (k1, k2, 1 - rho, 1 + rho)), None, 0.0, 1, gaussian=False)
-    new1, new2, w, v = affine(moments, jnp.asarray(1.7), jnp.asarray(0.3))
+    c = np.sqrt(k1 * k2) * rho
+    moments = Moments(*(jnp.asarray(v) for v in (k1, k2, c, 1 - rho, 1 + rho)), None, 0.0, 1, gaussian=False)
+    new1, new2, new_c, w, v = affine(moments, jnp.asarray(1.7), jnp.asarray(0.3))
     expected = (1.7 * np.sqrt(k1 * k2) * rho + 0.3) / np.sqrt((1.7 * k1 + 0.3) * (1.7 * k2 + 0.3))
     np.testing.assert_allclose(new1, 1.7 * k1 + 0.3, rtol=1e-15)
     np.testing.assert_allclose(new2, 1.7 * k2 + 0.3, rtol=1e-15)
+    np.testing.assert_allclose(new_c, 1.7 * c + 0.3, rtol=1e-15)
     np.testing.assert_allclose(w, 1 - expected, rtol=1e-12)
     np.testing.assert_allclose(v, 1 + expected, rtol=1e-12)

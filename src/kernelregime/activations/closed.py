@@ -41,7 +41,8 @@ def _relu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     near = w - sin_minus_t_cos(theta) / jnp.pi
     far = sin_minus_t_cos(supplement) / jnp.pi
     acute = w < v
-    return Dual(jnp.where(acute, near, 1 - far), jnp.where(acute, 2 - near, 1 + far), supplement / (2 * jnp.pi))
+    slope = jnp.where((a == 0) | (b == 0), 0, supplement / (2 * jnp.pi))  # φ'(0) = 0 in a network, whose units are then exactly 0
+    return Dual(jnp.where(acute, near, 1 - far), jnp.where(acute, 2 - near, 1 + far), slope)
 
 
 RELU = Kind(
@@ -90,16 +91,15 @@ def _erf_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     With E = 1+2(a+b) and (1+2a)(1+2b) - 4c² = E + 4ab·wv, the arc at ρ is subtracted from the arc at ρ = 1 by the sine of
     their difference, in which every term is positive.
     """
-    product, base = a * b, 1 + 2 * (a + b)
-    root = safe_sqrt(product)
+    root, base = safe_sqrt(a) * safe_sqrt(b), 1 + 2 * (a + b)
+    product = root * root
     both = jnp.sqrt(base + 4 * product * w * v)
     arc_a, arc_b = _erf_arc(a), _erf_arc(b)
-    norm = arc_a * arc_b
-    scale = safe_sqrt(norm)
+    scale = safe_sqrt(arc_a) * safe_sqrt(arc_b)
     # √(arc a · arc b) - top: of the order of (a - b)², so for similar variances without cancelling the arcs
     above, below = _erf_excess(a, b), _erf_excess(b, a)
     top = jnp.where(a < b, arc_a - above, arc_b - below)
-    similar = (top * (above + below) + above * below) / jnp.where(norm > 0, scale + top, 1)
+    similar = (top * (above + below) + above * below) / jnp.where(scale > 0, scale + top, 1)
     apart = jnp.where(2 * jnp.abs(a - b) < a + b, similar, scale - top)
 
     # erf is odd: the smaller of 1 - ρ' and 1 + ρ' follows from the smaller of w and v
@@ -108,7 +108,7 @@ def _erf_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     sine = 2 * root * (4 * product * w * v / (both + jnp.sqrt(base)) + near * jnp.sqrt(base))
     cosine = jnp.sqrt(base) * both + 2 * product * (far - near)
     gap = apart + jnp.arctan2(sine, cosine)
-    small = jnp.where(norm > 0, gap / jnp.where(norm > 0, scale, 1), near)
+    small = jnp.where(scale > 0, gap / jnp.where(scale > 0, scale, 1), near)
     return Dual(jnp.where(acute, small, 2 - small), jnp.where(acute, 2 - small, small), 4 / (jnp.pi * both))
 
 

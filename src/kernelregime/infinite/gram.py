@@ -11,7 +11,9 @@ import numpy as np
 
 from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
+from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.layers import Layer, Moments
+from kernelregime.layers.moments import covariance
 
 KINDS = ("nngp", "ntk")
 CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
@@ -28,41 +30,51 @@ class Grams:
 
 @dataclass(frozen=True)
 class _Points:
-    """Normalized rows (zero rows stay zero) and mean squares of a batch."""
+    """Rows of a batch, each scaled by a power of two, their norms (so scaled), and their mean squares as given."""
 
-    unit: np.ndarray
+    scaled: np.ndarray
+    norm: np.ndarray
     square: np.ndarray
 
     @classmethod
     def of(cls, x: np.ndarray) -> "_Points":
-        # scaled by the largest entry, so that squares neither overflow nor vanish
-        top = np.max(np.abs(x), axis=1, keepdims=True)
-        scaled = x / np.where(top > 0, top, 1)
+        # largest entries near 1: squares neither overflow nor vanish, and powers of two leave every digit in place
+        top = np.max(np.abs(x), axis=1)
+        power = np.ldexp(np.ones_like(top), np.frexp(top)[1])
+        scaled = x / power[:, None]
         norm2 = np.einsum("nd,nd->n", scaled, scaled)
-        unit = scaled / np.sqrt(np.where(norm2 > 0, norm2, 1))[:, None]
         with np.errstate(over="ignore"):
-            square = (top[:, 0] * top[:, 0]) * (norm2 / x.dtype.type(x.shape[1]))
+            square = (power * power) * (norm2 / x.dtype.type(x.shape[1]))
         if not np.isfinite(square).all():
             raise fail(f"points whose |x|² fits in {x.dtype}", f"a largest entry of {top.max():.3g}", "scale the data")
-        return cls(unit, square)
+        return cls(scaled, np.sqrt(norm2), square)
 
     def geometry(self, other: "_Points", rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """W = 1 - ρ and v = 1 + ρ on a tile."""
-        u1, u2 = self.unit[rows], other.unit[columns]
-        rho = u1 @ u2.T
+        """W = 1 - ρ and v = 1 + ρ on a tile; both 1 for zero rows."""
+        x, y = self.scaled[rows], other.scaled[columns]
+        n1, n2 = (np.where(norm > 0, norm, 1) for norm in (self.norm[rows], other.norm[columns]))
+        rho = (x / n1[:, None]) @ (y / n2[:, None]).T
         w, v = 1 - rho, 1 + rho
-        for out, sign in ((w, -1), (v, 1)):
-            i, j = np.nonzero(out < CLOSE[rho.dtype.name])
-            for part in np.array_split(np.arange(i.size), max(1, i.size * u1.shape[1] // 2**22)):
-                difference = u1[i[part]] + sign * u2[j[part]]
-                out[i[part], j[part]] = 0.5 * np.einsum("pd,pd->p", difference, difference)
+        i, j = np.nonzero(np.minimum(w, v) < CLOSE[rho.dtype.name])
+        own = self is other and rows == columns
+        if own:  # each pair once
+            i, j = i[i >= j], j[i >= j]
+        for part in np.array_split(np.arange(i.size), max(1, i.size * x.shape[1] // 2**22)):
+            at, to = i[part], j[part]
+            ratio = halves(np.einsum("pd,pd->p", x[at], y[to]) / n1[at] ** 2)[0]
+            square = sine2(x[at], y[to], ratio, n1[at] ** 2, n2[to] ** 2, halves(x[at]))
+            large = 1 + np.abs(rho[at, to])
+            near, far = np.where(rho[at, to] >= 0, square / large, large), np.where(rho[at, to] >= 0, large, square / large)
+            w[at, to], v[at, to] = near, far
+            if own:
+                w[to, at], v[to, at] = near, far
         return w, v
 
 
 @partial(jax.jit, static_argnames=("features", "ntk"))
 def _propagate(network: Layer, k1: Any, k2: Any, w: Any, v: Any, *, features: int, ntk: bool) -> Moments:
     zero = jnp.zeros_like(w) if ntk else None
-    return network.propagate(Moments(k1, k2, w, v, zero, jnp.zeros((), w.dtype), features, gaussian=False))
+    return network.propagate(Moments(k1, k2, covariance(k1, k2, w, v), w, v, zero, jnp.zeros((), w.dtype), features, gaussian=False))
 
 
 def gram(

@@ -1,14 +1,18 @@
 """The NNGP and NTK of a network as a pure function of two batches of points."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail
-from kernelregime.activations.closed import safe_sqrt
+from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.layers import Layer, Moments
+from kernelregime.layers.moments import covariance
 
 
 class Kernels(NamedTuple):
@@ -20,14 +24,22 @@ class Kernels(NamedTuple):
 
 
 def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bool = True) -> Moments:
-    """The state before the first layer: Σ⁰ = x1·x2/d, its correlations taken from differences of the normalized points."""
-    norm1, norm2 = jnp.sum(x1 * x1, axis=1), jnp.sum(x2 * x2, axis=1)
-    unit1 = (x1 / jnp.where(norm1 > 0, safe_sqrt(norm1), 1)[:, None])[:, None, :]
-    unit2 = (x2 / jnp.where(norm2 > 0, safe_sqrt(norm2), 1)[:, None])[None, :, :]
-    w, v = 0.5 * jnp.sum((unit1 - unit2) ** 2, axis=2), 0.5 * jnp.sum((unit1 + unit2) ** 2, axis=2)
+    """The state before the first layer: Σ⁰ = x1·x2/d, its correlations taken from differences of the points."""
+    norm1, norm2 = jnp.sum(x1 * x1, axis=1)[:, None], jnp.sum(x2 * x2, axis=1)[None, :]
+    safe1, safe2 = jnp.where(norm1 > 0, norm1, 1), jnp.where(norm2 > 0, norm2, 1)
+    inner = jnp.matmul(x1, x2.T, precision="highest")
+    # ρ to rounding; 1 ± ρ, whichever is small, from the sine
+    rho = inner / (jnp.sqrt(safe1) * jnp.sqrt(safe2))
+    ratio = halves(jax.lax.stop_gradient(inner / safe1))[0]
+    high, low = halves(x1)
+    square = sine2(x1[:, None, :], x2[None, :, :], ratio, safe1, safe2, (high[:, None, :], low[:, None, :]))
+    large = 1 + jnp.abs(rho)
+    small = jnp.where((norm1 > 0) & (norm2 > 0), square, 1) / large
+    w, v = jnp.where(rho >= 0, small, large), jnp.where(rho >= 0, large, small)
     d = x1.shape[1]
-    zero = jnp.zeros_like(w) if ntk else None
-    return Moments(norm1[:, None] / d, norm2[None, :] / d, w, v, zero, jnp.zeros((), w.dtype), d, gaussian=False)
+    k1, k2 = norm1 / d, norm2 / d
+    start = Moments(k1, k2, inner / d, w, v, jnp.zeros_like(w) if ntk else None, jnp.zeros((), w.dtype), d, gaussian=False)
+    return replace(start, c=covariance(k1, k2, w, v) + start.tilt)
 
 
 def kernel(network: Layer) -> Callable[..., Kernels]:
@@ -50,9 +62,13 @@ def kernel(network: Layer) -> Callable[..., Kernels]:
         other = x1 if x2 is None else x2
         if jnp.ndim(x1) != 2 or jnp.ndim(other) != 2 or x1.shape[1] != other.shape[1]:
             raise fail("x1 (N1, d) and x2 (N2, d)", f"shapes {jnp.shape(x1)} and {jnp.shape(other)}", "reshape them to one point a row")
-        if not jnp.issubdtype(jnp.result_type(x1), jnp.floating):
-            raise fail("floating-point inputs", f"dtype {jnp.result_type(x1)}", "convert them to float32 or float64")
-        after = network.propagate(input_moments(x1, other))
+        for x in (x1, other):
+            given = np.dtype(getattr(x, "dtype", float))
+            if not jnp.issubdtype(given, jnp.floating):
+                raise fail("floating-point inputs", f"dtype {given}", "convert them to float32 or float64")
+            if given == np.float64 and jnp.result_type(float) != np.float64:
+                raise fail("float32 inputs while JAX has no float64", f"dtype {given}", "enter jax.enable_x64(True), or convert them")
+        after = network.propagate(input_moments(jnp.asarray(x1), jnp.asarray(other)))
         assert after.ntk is not None  # input_moments has asked for it
         return Kernels(after.nngp, after.ntk, after.error)
 

@@ -12,7 +12,7 @@ from kernelregime import activations
 from kernelregime._checks import fail
 from kernelregime.activations import Nonlinearity
 from kernelregime.layers.base import Layer, Shape
-from kernelregime.layers.moments import Moments
+from kernelregime.layers.moments import Moments, covariance
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("nonlinearity",), meta_fields=())
@@ -48,6 +48,7 @@ class Activation(Layer):
         phi = self.nonlinearity
         dual = phi.dual(moments.k1, moments.k2, moments.w, moments.v)
         ntk = None if moments.ntk is None else moments.ntk * dual.derivative
-        error = jnp.maximum(jnp.asarray(moments.error, moments.w.dtype), dual.error)
+        error = jnp.asarray(moments.error, moments.w.dtype) + dual.error
         k1, k2 = phi.second_moment(moments.k1), phi.second_moment(moments.k2)
-        return Moments(k1, k2, dual.one_minus, dual.one_plus, ntk, error, moments.features, gaussian=False)
+        c = covariance(k1, k2, dual.one_minus, dual.one_plus) + dual.derivative * moments.tilt
+        return Moments(k1, k2, c, dual.one_minus, dual.one_plus, ntk, error, moments.features, gaussian=False)

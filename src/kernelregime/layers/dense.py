@@ -74,12 +74,12 @@ class Dense(Layer):
         dtype = moments.w.dtype
         scale = jnp.asarray(self.sigma_w2, dtype)
         shift = None if self.sigma_b2 is None else jnp.asarray(self.sigma_b2, dtype)
-        k1, k2, w, v = affine(moments, scale, shift)
-        after = Moments(k1, k2, w, v, None, moments.error, self.width, gaussian=True)
-        if moments.ntk is None:
-            return after
-        own = after.nngp if self.parameterization == "ntk" else moments.features * moments.nngp + int(self.sigma_b2 is not None)
-        return Moments(k1, k2, w, v, scale * moments.ntk + own, moments.error, self.width, gaussian=True)
+        k1, k2, c, w, v = affine(moments, scale, shift)
+        ntk = None
+        if moments.ntk is not None:
+            own = c if self.parameterization == "ntk" else moments.features * moments.nngp + int(self.sigma_b2 is not None)
+            ntk = scale * moments.ntk + own
+        return Moments(k1, k2, c, w, v, ntk, moments.error, self.width, gaussian=True)
 
 
 def _check_variance(name: str, value: Any) -> None:
