@@ -179,13 +179,34 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(call, message):
     assert "\n" not in str(caught.value)
 
 
-def test_names_are_the_built_in_ones_and_the_files_of_a_folder(tmp_path):
-    (tmp_path / "mine.csv").write_text("1,2\n")
+def test_names_are_the_built_in_ones_and_the_files_of_a_folder(tmp_path, monkeypatch, unnamed):
+    (tmp_path / "mine.csv").write_text("1,2,0\n3,4,1\n" * 5)
     (tmp_path / "notes.txt").write_text("")
-    assert data.names() == ("digits", "gaussian", "sphere")
-    assert data.names(tmp_path) == ("digits", "gaussian", "sphere", "mine")
+    built_in = ("digits", "gaussian", "sphere", "mnist", "fashion-mnist", "cifar10")
+    assert data.names() == built_in
+    assert data.names(tmp_path) == (*built_in, "mine")
     with pytest.raises(InputError, match="did you mean 'mine'"):
         data.load("mein", folder=tmp_path)
+    monkeypatch.setenv("KERNELREGIME_DATA", str(tmp_path))
+    assert data.names() == (*built_in, "mine")
+    assert data.load("mine").fingerprint == data.load("mine", folder=tmp_path).fingerprint
+
+
+def test_points_keep_their_shape_where_asked():
+    rng = np.random.default_rng(3)
+    x, x_test = rng.standard_normal((6, 2, 3)), rng.standard_normal((4, 2, 3))
+    found = data.from_arrays(x, [0, 1] * 3, x_test, [0, 1] * 2, scaling="none", flat=False)
+    np.testing.assert_array_equal(found.x_train, x)
+    np.testing.assert_array_equal(found.x_test, x_test)
+    digits = data.load("digits", points_train=20, flat=False)
+    np.testing.assert_array_equal(digits.x_train.reshape(20, 64), data.load("digits", points_train=20).x_train)
+    assert digits.x_train.shape == (20, 8, 8, 1)
+    assert data.load("sphere", flat=False).x_train.shape == (256, 16)
+
+
+def test_text_is_referred_to_where_words_are_read():
+    with pytest.raises(InputError, match=r"which is text; use data.words\('text8'"):
+        data.load("text8")
 
 
 @shared

@@ -1,8 +1,11 @@
-"""Data sets as arrays: the handwritten digits, files (.npz, .csv), toy data with a known teacher, and arrays of one's own."""
+"""Data sets as arrays: the handwritten digits, published images and text, files (.npz, .csv), toy data with a known teacher, and arrays
+of one's own.
+"""
 
 from kernelregime.data.dataset import Dataset
 from kernelregime.data.load import from_arrays, load, names
 from kernelregime.data.scaling import SCALINGS
 from kernelregime.data.targets import CODINGS
+from kernelregime.data.text import Words, words
 
-__all__ = ["CODINGS", "SCALINGS", "Dataset", "from_arrays", "load", "names"]
+__all__ = ["CODINGS", "SCALINGS", "Dataset", "Words", "from_arrays", "load", "names", "words"]

@@ -4,33 +4,46 @@ import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt8
 
 
 @dataclass(frozen=True)
 class Source:
-    """Points (N, d) with their targets as they were found; `train` and `test` are row numbers where the source comes with a split."""
+    """Points (N, d) with their targets as they were found: bytes stay bytes, which stand for numbers in [0, 1] (an eighth of the memory).
+
+    `train`, `test`: row numbers where the source comes with a split. `shape`: that of one point before it became a row of d numbers.
+    """
 
     name: str
-    x: Float64[np.ndarray, "N d"]
+    x: Float64[np.ndarray, "N d"] | UInt8[np.ndarray, "N d"]
     targets: np.ndarray
     train: np.ndarray | None = None
     test: np.ndarray | None = None
+    shape: tuple[int, ...] | None = None
+
+    def points(self, rows: np.ndarray) -> Float64[np.ndarray, "n d"]:
+        """These rows as numbers."""
+        x = self.x[rows]
+        return np.divide(x, 255, dtype=np.float64) if x.dtype == np.uint8 else x
+
+    def unflattened(self, x: np.ndarray) -> np.ndarray:
+        """Rows (n, d) in the shape their points had."""
+        return x if self.shape is None else x.reshape(len(x), *self.shape)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Train and test points with coded targets.
 
-    `x_train` (N, d), `x_test` (M, d) after scaling; `y_train` (N, O), `y_test` (M, O) coded targets; `labels_train` (N,) and
-    `labels_test` (M,): positions in `classes`, or None for regression (and then `classes` is empty). `scaling`, `target_coding`: as in
-    `load`.
+    `x_train` (N, d), `x_test` (M, d) after scaling (with `flat=False` (N, ...) and (M, ...), images (N, height, width, channels));
+    `y_train` (N, O), `y_test` (M, O) coded targets; `labels_train` (N,) and `labels_test` (M,): positions in `classes`, or None for
+    regression (and then `classes` is empty). `scaling`, `target_coding`: as in `load`.
     `fingerprint`: SHA-256 of all the arrays with their names, types and shapes; equal data have equal fingerprints.
     """
 
-    x_train: Float64[np.ndarray, "N d"] = field(repr=False)
+    x_train: Float64[np.ndarray, "N *d"] = field(repr=False)
     y_train: Float64[np.ndarray, "N O"] = field(repr=False)
-    x_test: Float64[np.ndarray, "M d"] = field(repr=False)
+    x_test: Float64[np.ndarray, "M *d"] = field(repr=False)
     y_test: Float64[np.ndarray, "M O"] = field(repr=False)
     labels_train: Int64[np.ndarray, "N"] | None = field(repr=False)
     labels_test: Int64[np.ndarray, "M"] | None = field(repr=False)
@@ -50,5 +63,5 @@ def fingerprint(**arrays: np.ndarray | None) -> str:
             continue
         portable = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
         digest.update(f"{name}:{portable.dtype.str}:{portable.shape};".encode())
-        digest.update(portable.tobytes())
+        digest.update(portable.data if portable.size else b"")
     return digest.hexdigest()

@@ -16,12 +16,11 @@ TARGETS = ("y", "labels", "targets")
 
 
 def points(name: str, value: Any) -> np.ndarray:
-    """Points (N, ...) as float64 rows (N, d); bytes (uint8) become numbers in [0, 1]."""
+    """Points (N, ...) as rows (N, d): bytes (uint8) as they are, all else as float64."""
     x = array(name, value)
     if x.ndim < 2:
         raise fail(f"{name} of shape (N, features) or (N, height, width, ...)", f"shape {x.shape}", "give one row for every point")
-    flat = np.ascontiguousarray(x.reshape(len(x), -1), dtype=np.float64)
-    return flat / 255 if x.dtype == np.uint8 else flat
+    return np.ascontiguousarray(x.reshape(len(x), -1), dtype=np.uint8 if x.dtype == np.uint8 else np.float64)
 
 
 def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> Source:
@@ -38,13 +37,14 @@ def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> S
         raise fail("y_train and y_test of one type and width", got, "give both in the same format")
     count = len(train)
     both = np.concatenate([train, test])
-    return Source(name, both, np.concatenate([y, y_other]), np.arange(count), np.arange(count, len(both)))
+    shape = np.shape(x_train)[1:]
+    return Source(name, both, np.concatenate([y, y_other]), np.arange(count), np.arange(count, len(both)), shape)
 
 
 def single(name: str, x: Any, y: Any, train: np.ndarray | None = None, test: np.ndarray | None = None) -> Source:
     """One source out of one set of points, with the rows of train and test where they are given."""
     rows = points("x", x)
-    return Source(name, rows, _targets("y", y, len(rows)), train, test)
+    return Source(name, rows, _targets("y", y, len(rows)), train, test, np.shape(x)[1:])
 
 
 def _targets(name: str, value: Any, rows: int) -> np.ndarray:

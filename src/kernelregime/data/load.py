@@ -1,7 +1,9 @@
 """From a name, a file or arrays to a data set."""
 
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,10 @@ import numpy as np
 
 from kernelregime._checks import fail, from_registry, one_of
 from kernelregime.data.dataset import Dataset, Source, fingerprint
+from kernelregime.data.download import obtain
 from kernelregime.data.files import READERS, joined, single
+from kernelregime.data.payload import named_folder
+from kernelregime.data.published import IMAGES, TEXTS, Images, spelled
 from kernelregime.data.scaling import SCALINGS
 from kernelregime.data.split import split
 from kernelregime.data.targets import CODINGS, REGRESSION, chosen, understand
@@ -17,9 +22,12 @@ from kernelregime.data.toys import FIXED, TOYS, teacher
 
 
 def names(folder: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-    """The names `load` knows: the data sets that need no file, and the .npz and .csv files of `folder` (without their ending)."""
-    found = {path.stem for path in _folder(folder).iterdir() if path.suffix in READERS} if folder is not None else set()
-    return (*FIXED, *TOYS, *sorted(found - {*FIXED, *TOYS}))
+    """The names `load` knows: the data sets that need no file, those that others publish, and the .npz and .csv files (without their
+    ending) of `folder`, or else of the folder that the environment variable KERNELREGIME_DATA names.
+    """
+    place = named_folder(folder)
+    known = (*FIXED, *TOYS, *IMAGES)
+    return (*known, *sorted({path.stem for path in place.iterdir() if path.suffix in READERS} - {*known} if place else ()))
 
 
 def load(
@@ -32,16 +40,25 @@ def load(
     scaling: str = "standardize",
     target_coding: str | None = None,
     folder: str | os.PathLike[str] | None = None,
+    flat: bool = True,
 ) -> Dataset:
     """A data set by name or from a file, split, scaled and coded.
 
     `name_or_path`: "digits" (1797 handwritten digits of scikit-learn, 8 x 8 pixels); "gaussian" or "sphere" (toy data: x normal, or
     uniform on |x|² = d, with d = 16 and the teacher t(x) = z₁(1 + z₂)/√2, z_k = w_k·x on two random orthonormal directions; the
-    classes are the sign of t, for regression y = t); the path of a .npz or .csv file, or the name of one in `folder`.
+    classes are the sign of t, for regression y = t); "mnist", "fashion-mnist" or "cifar10" (images in [0, 1] with their official train
+    and test sets; LeCun, Cortes & Burges 1998; Xiao, Rasul & Vollgraf 2017; Krizhevsky 2009); the path of a .npz or .csv file, or the
+    name of one in `folder`.
+
+    `folder`: where files are; without it, the folder that the environment variable KERNELREGIME_DATA names, if it is set. Images are read
+    from their official files there, or else from mnist.npz, mnist_subset.npz and the like, which then name the data set. Without
+    `folder` they are downloaded if need be, once, into the user's cache folder. Official files are checked by their SHA-256.
 
     .npz: `x` (or `images`, `data`) of shape (N, ...) and `y` (or `labels`, `targets`), with row numbers `train_idx` and `test_idx` if
-    there is a split; or `x_train`, `y_train`, `x_test`, `y_test`. Points are flattened; bytes (uint8) are divided by 255.
+    there is a split; or `x_train`, `y_train`, `x_test`, `y_test`. Bytes (uint8) are divided by 255.
     .csv: commas, numbers in every column but the last, which holds the label or target; a first line of names is skipped.
+
+    `flat`: points as rows (N, d); with False they keep the shape they have in the file, and images are (N, height, width, channels).
 
     Targets are classes if they are names, one-hot rows, or whole numbers of at most 20 different values; otherwise (and with
     `target_coding="regression"` always) they are regression. Asking for a class coding makes any whole numbers classes.
@@ -61,7 +78,7 @@ def load(
     one column for two classes; "regression": the numbers themselves.
 
     Returns: `Dataset`. Raises: `InputError` for an unknown name (with the nearest), a file without points or labels, NaN, shapes that do
-    not fit, one class only, and more points than there are.
+    not fit, one class only, more points than there are, official files that are damaged, and a download that fails.
     """
     one_of("scaling", scaling, SCALINGS)
     if target_coding is not None:
@@ -71,10 +88,14 @@ def load(
         source = teacher(name, train=points_train, test=points_test, seed=_seed(seed), regression=target_coding == REGRESSION)
     elif name in FIXED:
         source = FIXED[name]()
+    elif spelled(name) in IMAGES:
+        source = _images(IMAGES[spelled(name)], folder)
+    elif spelled(name) in TEXTS:
+        raise fail("a data set of points", f"{name!r}, which is text", f"use data.words({spelled(name)!r}, vocabulary=...) for its words")
     else:
         path = _path(name, folder)
         source = READERS[path.suffix](path)
-    return _prepare(source, points_train, points_test, classes, seed, scaling, target_coding)
+    return _prepare(source, points_train, points_test, classes, seed, scaling, target_coding, flat=flat)
 
 
 def from_arrays(
@@ -90,6 +111,7 @@ def from_arrays(
     scaling: str = "standardize",
     target_coding: str | None = None,
     name: str = "arrays",
+    flat: bool = True,
 ) -> Dataset:
     """A data set from arrays: points (N, ...) with labels (N,) or targets (N, O).
 
@@ -100,7 +122,7 @@ def from_arrays(
         got = "x_test alone" if y_test is None else "y_test alone"
         raise fail("both x_test and y_test, or neither", got, "give the other one")
     source = single(name, x_train, y_train) if x_test is None else joined(name, x_train, y_train, x_test, y_test)
-    return _prepare(source, points_train, points_test, classes, seed, scaling, target_coding, whole=x_test is not None)
+    return _prepare(source, points_train, points_test, classes, seed, scaling, target_coding, flat=flat, whole=x_test is not None)
 
 
 def _prepare(
@@ -112,6 +134,7 @@ def _prepare(
     scaling: str,
     target_coding: str | None,
     *,
+    flat: bool,
     whole: bool = False,
 ) -> Dataset:
     scale = from_registry("scaling", scaling, SCALINGS)
@@ -128,7 +151,9 @@ def _prepare(
         seed=_seed(seed),
         whole=whole,
     )
-    x_train, x_test = scale(source.x[train], source.x[test])
+    x_train, x_test = scale(source.points(train), source.points(test))
+    if not flat:
+        x_train, x_test = source.unflattened(x_train), source.unflattened(x_test)
     labels = (None, None) if targets.labels is None else (targets.labels[train], targets.labels[test])
     arrays = {
         "x_train": x_train,
@@ -154,28 +179,28 @@ def _seed(seed: int) -> int:
     return int(seed)
 
 
-def _folder(folder: str | os.PathLike[str]) -> Path:
-    path = Path(folder)
-    if not path.is_dir():
-        raise fail("folder to be a folder", str(path), "name an existing folder")
-    return path
+def _images(images: Images, folder: str | os.PathLike[str] | None) -> Source:
+    """A published set of images, or the file that stands for it."""
+    found = obtain(images.published, folder)
+    if isinstance(found, Path):
+        source = READERS[found.suffix](found)
+        return replace(source, shape=images.shape) if source.x.shape[1] == math.prod(images.shape) else source
+    x, labels, train = images.read(found)
+    return Source(images.published.name, x, labels, np.arange(train), np.arange(train, len(x)), images.shape)
 
 
 def _path(name: str, folder: str | os.PathLike[str] | None) -> Path:
-    """The file meant by `name`, by itself or in `folder`, with or without its ending."""
-    places = [Path(name)] if folder is None else [_folder(folder) / name, Path(name)]
-    for place in places:
-        if place.suffix in READERS and place.is_file():
-            return place
-        for ending in READERS if folder is not None else ():
-            with_ending = place.with_name(place.name + ending)
-            if with_ending.is_file():
-                return with_ending
+    """The file meant by `name`, by itself or in a folder that the user names, there with or without its ending."""
+    place = named_folder(folder)
+    inside = [place / name, *(place / f"{name}{ending}" for ending in READERS)] if place else []
+    places = [*inside, Path(name)] if folder is not None else [Path(name), *inside]
+    for path in places:
+        if path.suffix in READERS and path.is_file():
+            return path
     suffix = Path(name).suffix
     if suffix in READERS:
         raise fail(f"an existing {suffix} file", name, "check the path")
-    if any(place.is_file() for place in places):
+    if any(path.is_file() for path in places):
         raise fail(f"a file ending in {' or '.join(READERS)}", name, "convert it, or use data.from_arrays")
-    known = names(folder)
-    one_of("data", name, known)
+    one_of("data", name, names(folder))
     raise AssertionError(name)  # one_of raised, or the name was found above

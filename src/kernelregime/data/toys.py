@@ -16,7 +16,7 @@ def digits() -> Source:
     from sklearn.datasets import load_digits
 
     x, labels = load_digits(return_X_y=True)
-    return Source("digits", np.asarray(x, dtype=np.float64) / 16, np.asarray(labels, dtype=np.int64))
+    return Source("digits", np.asarray(x, dtype=np.float64) / 16, np.asarray(labels, dtype=np.int64), shape=(8, 8, 1))
 
 
 def teacher(name: str, *, train: int | None, test: int | None, seed: int, regression: bool) -> Source:
