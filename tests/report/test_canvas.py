@@ -8,6 +8,7 @@ import pytest
 from kernelregime import report
 from kernelregime._checks import InputError
 from kernelregime.report import canvas
+from kernelregime.results import ours
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -100,3 +101,12 @@ def test_a_legend_lies_outside_the_axes():
         figure.savefig(io.BytesIO(), format="png")
         box = figure.legends[0].get_window_extent()
     assert box.y0 >= axes.get_window_extent().y1
+
+
+@pytest.mark.parametrize("ending", [".svg", ".png"])
+def test_a_saved_figure_is_recognised_as_the_librarys_own(tmp_path, ending):
+    assert ours(report.save(drawn(), tmp_path / f"a{ending}"))
+    with canvas.style():
+        figure, _ = canvas.blank()
+        figure.savefig(tmp_path / f"b{ending}")
+    assert not ours(tmp_path / f"b{ending}")

@@ -227,7 +227,7 @@ def test_a_finished_result_is_replaced_only_when_asked(diagnosis, tmp_path):
     report.write(bare(diagnosis), tmp_path)
     before = {item.name: item.read_bytes() for item in tmp_path.iterdir()}
     other = bare(diagnosis, verdict=Verdict("feature learning", "trainable"))
-    with pytest.raises(InputError, match="without a result"):
+    with pytest.raises(InputError, match="of a finished result"):
         report.write(other, tmp_path)
     assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == before
     assert "feature learning" in report.write(other, tmp_path, overwrite=True).read_text(encoding="utf-8")
@@ -238,6 +238,13 @@ def test_a_folder_with_other_files_is_left_alone(diagnosis, tmp_path):
     with pytest.raises(InputError, match=r"thesis\.tex"):
         report.write(bare(diagnosis), tmp_path, overwrite=True)
     assert [item.name for item in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_users_own_page_is_left_alone(diagnosis, tmp_path):
+    (tmp_path / "report.html").write_text("<title>my page</title>")
+    with pytest.raises(InputError, match=r"report\.html"):
+        report.write(bare(diagnosis), tmp_path, overwrite=True)
+    assert (tmp_path / "report.html").read_text() == "<title>my page</title>"
 
 
 def test_a_page_that_cannot_be_made_leaves_the_numbers_and_no_half_page(diagnosis, tmp_path, monkeypatch):

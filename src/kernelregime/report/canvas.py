@@ -15,6 +15,7 @@ from typing import Any
 
 from kernelregime._checks import fail
 from kernelregime.report.palette import LIGHT, themed
+from kernelregime.results import MAKER, staged
 
 WIDTH = 4.2  # inches: 302 points, so that 10-point text is at least 11 CSS pixels on a 390-pixel phone
 FORMATS = (".svg", ".png")
@@ -151,10 +152,8 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
     if target.suffix.lower() not in FORMATS:
         raise fail(f"a file name that ends in {' or '.join(FORMATS)}", target.name, "change the ending")
     kind = target.suffix.lower()[1:]
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    staged = target.with_name(target.name + ".part")
-    with style():
+    metadata = {"Creator": MAKER, "Date": None} if kind == "svg" else {"Software": MAKER}
+    with style(), staged(target) as part:
         _arrange(figure)
-        figure.savefig(staged, format=kind, facecolor=LIGHT["surface"], dpi=200, metadata=metadata)
-    os.replace(staged, target)
+        figure.savefig(part, format=kind, facecolor=LIGHT["surface"], dpi=200, metadata=metadata)
     return target

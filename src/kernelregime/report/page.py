@@ -22,7 +22,7 @@ from kernelregime.report.words import (
     readings,
     sentence,
 )
-from kernelregime.results import REPORT, Diagnosis, Evidence, folder_for
+from kernelregime.results import REPORT, Diagnosis, Evidence, staged
 from kernelregime.results import write as store
 
 
@@ -62,10 +62,9 @@ def write(diagnosis: Diagnosis, folder: str | os.PathLike[str], *, overwrite: bo
 
     Raises: `InputError` for a folder that holds other files, or a finished result without `overwrite`; nothing is written then.
     """
-    path = store(diagnosis, folder_for(folder, overwrite=overwrite)) / REPORT
-    staged = path.with_name(path.name + ".part")
-    staged.write_text(html(diagnosis), encoding="utf-8")
-    os.replace(staged, path)
+    path = store(diagnosis, folder, overwrite=overwrite) / REPORT
+    with staged(path) as part:
+        part.write_text(html(diagnosis), encoding="utf-8")
     return path
 
 
