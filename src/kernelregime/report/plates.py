@@ -9,6 +9,7 @@ import numpy as np
 from kernelregime.claims import Estimate
 from kernelregime.report import figures
 from kernelregime.report.canvas import svg
+from kernelregime.report.figures.scales import positive
 from kernelregime.report.quantities import number, with_error
 from kernelregime.report.words import CRITERIA, bounds
 from kernelregime.results import Diagnosis
@@ -234,7 +235,7 @@ def _spectrum(shown: Shown) -> Made:
     if not spectra:
         return None
     threshold = shown.estimate("train_threshold_eigenvalue")
-    level = threshold.mean if threshold is not None and np.isfinite(threshold.mean) else None
+    level = threshold.mean if threshold is not None and has_finite(positive([threshold.mean])) else None
     caption = "Eigenvalues of the NTK on the training points, largest first (median over seeds, band: their range)."
     if level is not None:
         caption += " Directions above the straight line can be learned in the given time; those below cannot."

@@ -18,6 +18,10 @@ def test_only_positive_finite_numbers_have_a_logarithm():
     np.testing.assert_array_equal(positive([1.0, 0.0, -1.0, np.inf, np.nan]), [1.0, np.nan, np.nan, np.nan, np.nan])
 
 
+def test_numbers_that_no_axis_can_show_are_left_out():
+    np.testing.assert_array_equal(positive([1e99, 1e-99, 1e299, 1e-299]), [1e99, 1e-99, np.nan, np.nan])
+
+
 @pytest.mark.parametrize("limits", [(0.15, 0.9), (0.02, 1.5), (1e-9, 1e3), (3.0, 4e6)])
 def test_a_logarithmic_axis_has_two_to_nine_named_ticks_at_their_values(limits):
     with canvas.style():

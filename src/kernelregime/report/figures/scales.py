@@ -9,13 +9,14 @@ from kernelregime.report.palette import LIGHT
 from kernelregime.report.quantities import number, power_of_ten
 
 BANDS = ("kernel", "near", "feature")
+LARGEST = 1e100  # beyond it, and below its inverse, nothing is drawn: the ticks of an axis would overflow
 
 
 def positive(values: Any) -> np.ndarray:
-    """`values` as floats, with nan where a logarithm does not exist."""
+    """`values` as floats, with nan where a logarithmic axis cannot show them."""
     out = np.asarray(values, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(out) & (out > 0), out, np.nan)
+        return np.where((out > 1 / LARGEST) & (out < LARGEST), out, np.nan)
 
 
 def over_seeds(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
