@@ -1,12 +1,13 @@
 """The application: commands, and how errors of input reach the user."""
 
 import sys
+from typing import NoReturn
 
 import typer
 
 from kernelregime import __version__
-from kernelregime._checks import InputError
-from kernelregime.cli import diagnose, kernel, phase
+from kernelregime.cli import diagnose, interrupts, kernel, phase
+from kernelregime.cli.errors import UsageError, failure, usage
 
 app = typer.Typer(
     name="kernelregime",
@@ -38,15 +39,35 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 def main() -> None:
     """Run the command line. Input that cannot be used is one line on standard error and exit code 2; an interrupt is exit code 130."""
-    try:
-        app()
-    except InputError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        got = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
-        typer.echo(f"error: expected files that can be read and written; got {got}; check the path, its permissions and the disk", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+    with interrupts.watched():
+        try:
+            code = app(standalone_mode=False)
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()
+                sys.exit(2)
+            _refuse(usage(error))
+        except (KeyboardInterrupt, typer.Abort):
+            _interrupted("")
+        except interrupts.Interrupted as error:
+            _interrupted(f": {error}")
+        except Exception as error:
+            if interrupts.seen():  # what is left of an interrupt that passed through compiled code
+                _interrupted("")
+            told = failure(error)
+            if told is None:
+                raise
+            _refuse(told)
+        if code == interrupts.CODE:
+            _interrupted("")
+    sys.exit(code or 0)
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(2)
+
+
+def _interrupted(what: str) -> NoReturn:
+    typer.echo(f"interrupted{what}", err=True)
+    interrupts.leave()
