@@ -1,63 +1,121 @@
 """Options that several commands share, and what they mean."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import fail
+from kernelregime._checks import fail, integer, one_of, real
+from kernelregime.cli import sizes
+from kernelregime.cli.wording import flag
 
-Network = Annotated[str, typer.Option("--network", help="Kind of network: mlp.")]
-Depth = Annotated[int, typer.Option("--depth", help="Weight layers (hidden layers + 1).")]
-Width = Annotated[int, typer.Option("--width", help="Units of every hidden layer.")]
-Activation = Annotated[str, typer.Option("--activation", help="relu, erf, tanh, identity.")]
-SigmaW2 = Annotated[float, typer.Option("--sigma-w2", help="Variance σ_w² of the weights (times 1/fan-in).")]
+# the names of `activations.REGISTRY` and `activations.FAMILIES`, which cannot be read without JAX
+ACTIVATIONS = (
+    "abrelu",
+    "abs",
+    "cos",
+    "elu",
+    "erf",
+    "exp",
+    "exp_normalized",
+    "gabor",
+    "gaussian",
+    "gelu",
+    "hermite",
+    "identity",
+    "leaky_relu",
+    "monomial",
+    "polynomial",
+    "rbf",
+    "rectified_monomial",
+    "relu",
+    "sigmoid",
+    "sigmoid_like",
+    "sign",
+    "silu",
+    "sin",
+    "softplus",
+    "tanh",
+)
+LARGEST = 1e6  # of a variance: beyond it float32 overflows in a few layers
+RATES = (1e-30, 1e6)  # learning rates whose squares, and those of 1/(rate × steps), are numbers
+DEEPEST = 10_000  # weight layers: every one is compiled
+
+Activation = Annotated[
+    str,
+    typer.Option(help=f"{', '.join(ACTIVATIONS)}; parameters in brackets: 'leaky_relu(alpha=0.1)', 'monomial(degree=3)'."),
+]
+SigmaW2 = Annotated[float, typer.Option(help="Variance σ_w² of the weights (times 1/fan-in).")]
 SigmaB2 = Annotated[
     float | None,
-    typer.Option(
-        "--sigma-b2",
-        help="Variance σ_b² of the biases; without it no biases; 0: biases that start at zero, trained in `standard`.",
-    ),
+    typer.Option(help="Variance σ_b² of the biases; without it no biases; 0: biases that start at zero, trained in `standard`."),
 ]
-Parameterization = Annotated[str, typer.Option("--parameterization", help="ntk or standard.")]
-Data = Annotated[str, typer.Option("--data", help="digits, gaussian, sphere, or a .npz or .csv file.")]
-PointsTrain = Annotated[int | None, typer.Option("--points-train", help="Train points, balanced over classes (default: about 120).")]
-PointsTest = Annotated[int | None, typer.Option("--points-test", help="Test points (default: about 120).")]
 Scaling = Annotated[
-    str, typer.Option("--scaling", help="standardize, unit-norm, unit-variance, or none: sets the variance that enters the first layer.")
+    str, typer.Option(help="standardize, unit-norm, unit-variance, or none: sets the variance that enters the first layer.")
 ]
-TargetCoding = Annotated[
-    str | None,
-    typer.Option(
-        "--target-coding", help="standardized-one-hot (default for classes), centred-one-hot, one-hot, plus-minus-one, regression."
-    ),
-]
-Out = Annotated[str | None, typer.Option("--out", help="Folder for the results; it must be new or empty.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result; files of anyone else are never touched.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")]
-Memory = Annotated[int | None, typer.Option("--memory", help="Memory budget in bytes (default: half of what is free).")]
+Source = Annotated[str, typer.Option(help="digits, gaussian, sphere, or a .npz or .csv file.")]
 
 
-def build(kind: str, **settings: Any) -> Any:
-    """The network of this kind."""
-    from kernelregime import networks
-    from kernelregime._checks import one_of
+@dataclass(frozen=True)
+class Network:
+    """The network."""
 
-    one_of("--network", kind, ("mlp",))
-    return networks.mlp(**settings)
+    network: Annotated[str, typer.Option(help="Kind of network: mlp.")] = "mlp"
+    depth: Annotated[int, typer.Option(help="Weight layers (hidden layers + 1).")] = 5
+    width: Annotated[int, typer.Option(help="Units of every hidden layer.")] = 512
+    activation: Activation = "relu"
+    sigma_w2: SigmaW2 = 2.0
+    sigma_b2: SigmaB2 = None
+    parameterization: Annotated[str, typer.Option(help="ntk or standard.")] = "ntk"
+
+    def __post_init__(self) -> None:
+        one_of("network", self.network, ("mlp",))
+        integer("width", self.width)
+        if integer("depth", self.depth) > DEEPEST:
+            raise fail(f"depth of at most {DEEPEST:,}", f"{self.depth:,}", "lower it: every layer is compiled")
+        variances(sigma_w2=self.sigma_w2, sigma_b2=self.sigma_b2)
+
+    def parameters(self, inputs: int, outputs: int) -> int:
+        """How many numbers the network trains."""
+        return sizes.parameters(self.depth, self.width, inputs, outputs, bias=self.sigma_b2 is not None)
+
+    def build(self, outputs: int) -> Any:
+        """Its spec."""
+        from kernelregime import networks
+
+        settings = {name: getattr(self, name) for name in ("depth", "width", "activation", "sigma_w2", "sigma_b2", "parameterization")}
+        return networks.mlp(outputs=outputs, **settings)
 
 
-def finite(**values: float | None) -> None:
-    """Refuse nan and infinity, which the parser lets through."""
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and how the command speaks."""
+
+    memory: Annotated[
+        str | None, typer.Option(help="Memory budget, as 2000000000, 2GB or 512MiB (default: half of what is free).", metavar="BYTES")
+    ] = None
+    out: Annotated[str | None, typer.Option(help="Folder for the results; it must be new or empty.")] = None
+    overwrite: Overwrite = False
+    json: Json = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False
+
+    @property
+    def budget(self) -> int | None:
+        """The memory budget in bytes, where one is given."""
+        return sizes.parsed(self.memory)
+
+
+def variances(**values: float | None) -> None:
+    """Refuse what is no variance, or one so large that nothing can be computed with it."""
     for name, value in values.items():
-        if value is not None and not abs(value) < float("inf"):
-            raise fail(f"--{name.replace('_', '-')} to be a finite number", f"{value}", "change it")
+        if value is not None:
+            real(flag(name), value, least=0.0, most=LARGEST)
 
 
-def writable(path: str) -> None:
-    """Refuse a figure that cannot be written: unknown ending, missing folder."""
-    from pathlib import Path
-
-    if Path(path).suffix not in (".svg", ".png"):
-        raise fail("--figure to end in .svg or .png", repr(path), "rename it")
-    if not Path(path).resolve().parent.is_dir():
-        raise fail("--figure in an existing folder", repr(path), "create the folder first")
+def rates(**values: float | None) -> None:
+    """Refuse learning rates with which nothing can be computed."""
+    for name, value in values.items():
+        if value is not None:
+            real(flag(name), value, least=RATES[0], most=RATES[1])

@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+
+def test_the_edge_of_chaos_is_printed_and_drawn(tmp_path, answer):
+    figure = tmp_path / "phase.svg"
+    code, out, errors = answer("phase", "--activation", "tanh", "--sigma-w2", "1.760955", "--sigma-b2", "0.05", "--figure", str(figure))
+    assert code == 0, errors
+    assert "edge of chaos" in out
+    assert "1.760955" in out
+    assert "<svg" in figure.read_text()
+
+
+def test_a_figure_that_is_there_is_replaced_only_when_asked(tmp_path, answer, refused):
+    figure = tmp_path / "mine.svg"
+    figure.write_text("mine")
+    line = refused("phase", "--activation", "relu", "--figure", str(figure))
+    assert line.endswith("mine.svg, which exists; name another file or add --overwrite; nothing was written")
+    assert figure.read_text() == "mine"
+    assert answer("phase", "--activation", "relu", "--figure", str(figure), "--overwrite")[0] == 0
+    assert "<svg" in figure.read_text()
+
+
+@pytest.mark.parametrize("name", ["phase.docx", "none/phase.svg", "folder.svg"])
+def test_a_figure_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path, refused, name):
+    (tmp_path / "folder.svg").mkdir()
+    assert "--figure" in refused("phase", "--figure", str(tmp_path / name), "--overwrite")
+
+
+def test_json_holds_what_is_printed(answer):
+    code, out, errors = answer("phase", "--activation", "relu", "--sigma-w2", "1", "--json")
+    assert (code, errors) == (0, "")
+    found = json.loads(out)
+    assert (found["phase"], found["edge_of_chaos_sigma_w2"], found["sigma_w2"]) == ("ordered", [2.0], 1.0)
