@@ -118,6 +118,18 @@ def test_the_verdict_comes_first_and_function_space_before_all_other_evidence(re
     assert SECTIONS[0].group == "function space"
 
 
+def test_what_agreement_means_is_said_before_the_first_table(read):
+    assert read.words.index("What to do") < read.words.index("within four standard errors (sem)") < read.words.index(SECTIONS[0].title)
+
+
+def test_what_is_already_so_stands_apart_from_what_is_to_be_done(diagnosis):
+    advice = ("width for a linearization error of 0.1: about 99 (this network has 8)", "σ_w² = 2 is at the edge of chaos (2)")
+    verdict = Verdict("inconclusive", "inconclusive", (), advice)
+    words = Reader(report.html(bare(diagnosis, verdict=verdict))).words
+    assert "What to do Width for a linearization error" in words
+    assert "Already so σ_w² = 2 is at the edge of chaos (2)" in words
+
+
 def test_every_number_has_its_error_sample_prediction_and_agreement(diagnosis, page):
     rows = re.findall(r"<tr role=\"row\".*?</tr>", page, re.DOTALL)
     for item in diagnosis.evidence:

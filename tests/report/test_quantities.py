@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelregime.claims import Estimate
-from kernelregime.report.quantities import number, percent, power_of_ten, sample, with_error
+from kernelregime.report.quantities import counted, number, percent, power_of_ten, sample, share, with_error
 
 LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300).filter(lambda v: v == 0 or abs(v) > 1e-300)
@@ -84,3 +84,15 @@ def test_powers_of_ten_on_axes_are_read_back(exponent):
 
 def test_per_cent_do_not_break_from_their_number():
     assert percent(0.0871) == "8.7\u00a0%"
+
+
+def test_counts_have_their_plural():
+    assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert [counted(n, "seed") for n in (0, 1)] == ["0 seeds", "1 seed"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5, "50\u00a0% of it"), (9.9, "990\u00a0% of it"), (12.0, "12 times it"), (1e9, "more than 10,000 times it")]
+)
+def test_large_shares_are_multiples(value, text):
+    assert share(value, "it") == text

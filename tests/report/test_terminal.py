@@ -50,6 +50,12 @@ def test_all_evidence_reasons_advice_and_what_is_missing_are_listed(diagnosis):
     assert [text for text in wanted if text not in words] == []
 
 
+def test_what_is_already_so_stands_apart_from_what_is_to_be_done(diagnosis):
+    verdict = Verdict("inconclusive", "inconclusive", (), ("use more seeds", "σ_w² = 2 is at the edge of chaos (2)"))
+    words = " ".join(shown(dataclasses.replace(diagnosis, verdict=verdict)).split())
+    assert "What to do - Use more seeds Already so - σ_w² = 2 is at the edge of chaos (2)" in words
+
+
 def test_terminal_markup_in_names_is_printed_as_it_is(diagnosis):
     config = {**diagnosis.config, "data": {"name": "[bold red]x[/] [link=http://a]"}}
     assert "[bold red]x[/] [link=http://a]" in shown(dataclasses.replace(diagnosis, config=config))

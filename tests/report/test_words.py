@@ -29,6 +29,10 @@ def evidence(mean, sem, n, predicted, key="any"):
         (evidence(0.2, 0.001, 5, 0.0, "drift"), "unknown", "within 0.3"),
         (evidence(0.4, 0.001, 5, 0.0, "drift"), "fails", "beyond 0.3"),
         (evidence(0.4, 0.001, 5, 0.4, "drift"), "holds", "agrees"),
+        (evidence(0.06, 0.001, 5, 0.0, "theta_distance"), "limit", "falls like width^-1/2"),
+        (evidence(0.06, 0.001, 5, 0.0, "alignment_change"), "limit", "falls like 1/width"),
+        (evidence(0.06, 0.02, 5, 0.0, "theta_distance"), "unknown", "0 within error"),
+        (evidence(0.06, math.nan, 1, 0.0, "theta_distance"), "unknown", "no error bar"),
     ],
 )
 def test_agreement_in_words(item, kind, words):
@@ -39,6 +43,8 @@ def test_the_distance_to_a_prediction_is_in_standard_errors():
     assert distance(evidence(1.0, 0.1, 5, 1.25)) == "2.5 sem apart"
     assert distance(evidence(1.0, math.nan, 1, 1.25)) == ""
     assert distance(evidence(1.0, 0.1, 5, None)) == ""
+    assert distance(evidence(1.0, 0.1, 5, 0.0)) == ""
+    assert distance(evidence(1.0, 0.1, 5, 0.0, "theta_distance")) == "0 at infinite width"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,15 @@ def test_every_group_is_read_aloud_with_its_numbers(diagnosis):
     for section in SECTIONS:
         assert readings(diagnosis, section.group), section.group
     assert f"{100 * diagnosis['drift'].measured.mean:.0f}\u00a0%" in " ".join(readings(diagnosis, "drift"))
+
+
+@pytest.mark.parametrize("key", ["linearization_error", "drift", "ntk_relative_std", "theta_distance"])
+@pytest.mark.parametrize(("size", "words"), [(0.21, "by 21\u00a0% of "), (31.0, "by 31 times "), (9.4e8, "by more than 10,000 times ")])
+def test_sizes_of_a_diverged_run_are_not_told_in_per_cent(diagnosis, key, size, words):
+    [item] = [item for item in diagnosis.evidence if item.key == key]
+    item = dataclasses.replace(item, measured=Estimate(size, 0.01 * size, 5))
+    [told] = readings(dataclasses.replace(diagnosis, evidence=(item,)), item.group)
+    assert words in told
 
 
 def test_the_spread_is_the_root_of_the_dispersion_minus_one(diagnosis):
@@ -81,6 +96,25 @@ def test_network_data_and_training_are_named_in_one_line(diagnosis):
         assert words in line
 
 
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({"points_train": 1, "inputs": 1, "outputs": 1}, "1 training point, 1 input, 1 output"),
+        ({"outputs": 1, "target_coding": "regression"}, "regression, 1 output"),
+        ({"outputs": 3, "target_coding": "regression"}, "regression, 3 outputs"),
+        ({"outputs": 10, "target_coding": "standardized-one-hot"}, "10 classes"),
+        ({"outputs": 1, "target_coding": "plus-minus-one"}, "2 classes"),
+    ],
+)
+def test_classes_and_regression_are_told_apart(data, line):
+    assert details({"data": data}) == line
+
+
+def test_one_layer_one_seed_and_one_step_are_singular():
+    line = details({"network": {"depth": 1, "width": 4}, "training": {"seeds": 1, "steps": 1}})
+    assert line == "1 weight layer of width 4 · 1 seed, at most 1 step"
+
+
 @pytest.mark.parametrize("config", [{}, {"network": None, "model": None, "data": None, "training": None}, {"network": {}, "data": {}}])
 def test_a_configuration_without_entries_still_has_a_headline(config):
     assert headline(config) == "a user's model"
@@ -92,7 +126,15 @@ def test_a_users_model_goes_by_its_name():
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("its NTK", "Its NTK"), ("σ_w² = 2", "σ_w² = 2"), ("f, params", "f, params"), ("5 of 5", "5 of 5")]
+    ("text", "shown"),
+    [
+        ("its NTK", "Its NTK"),
+        ("σ_w² = 2", "σ_w² = 2"),
+        ("f, params", "f, params"),
+        ("5 of 5", "5 of 5"),
+        ("1 seed(s)", "1 seed"),
+        ("3 seed(s), x", "3 seeds, x"),
+    ],
 )
 def test_sentences_begin_with_a_capital_and_symbols_stay(text, shown):
     assert sentence(text) == shown

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kernelregime.report.advice import parted
 from kernelregime.report.palette import DARK, LIGHT, variables
 from kernelregime.report.plates import has_finite, plates
 from kernelregime.report.quantities import number, sample, with_error
 from kernelregime.report.words import (
+    AGREEMENT,
     GLOSSARY,
     REGIMES,
     SECTIONS,
@@ -41,6 +43,7 @@ def html(diagnosis: Diagnosis) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"plain": plain, "sentence": sentence}
     stored = diagnosis.to_json()
+    todo, already = parted(diagnosis.verdict.advice)
     return environment.from_string(_resource("page.html.jinja")).render(
         {key: stored[key] for key in ("verdict", "config", "thresholds", "environment", "seconds", "schema")},
         css=_resource("page.css"),
@@ -51,6 +54,9 @@ def html(diagnosis: Diagnosis) -> str:
         regime=REGIMES[diagnosis.verdict.regime],
         trainable=TRAINABLE[diagnosis.verdict.trainable],
         command=stored["config"].get("command", ""),
+        todo=todo,
+        already=already,
+        agreement=AGREEMENT,
         glossary=GLOSSARY,
         missing=[*diagnosis.missing, *_without_numbers(diagnosis)],
         **_evidence(diagnosis),

@@ -6,6 +6,7 @@ from kernelregime.claims import Estimate
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PLAIN = (1e-3, 1e5)  # sizes written without a power of ten
+_MANY = 10_000  # times, beyond which only a diverged run goes
 
 
 def power_of_ten(exponent: int) -> str:
@@ -56,3 +57,15 @@ def sample(estimate: Estimate) -> str:
 def percent(value: float) -> str:
     """A fraction as per cent, to two digits (with a space that does not break)."""
     return f"{number(100 * value, 2)}\u00a0%"
+
+
+def share(value: float, whole: str) -> str:
+    """A ratio to `whole` in words: per cent of it, or so many times it where per cent would be hard to read."""
+    if value < 10:
+        return f"{percent(value)} of {whole}"
+    return f"{number(value, 2)} times {whole}" if value <= _MANY else f"more than {_MANY:,} times {whole}"
+
+
+def counted(count: object, singular: str, plural: str = "") -> str:
+    """A count with its noun: 1 output, 2 outputs."""
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kernelregime.report.advice import parted
 from kernelregime.report.quantities import number, sample, with_error
 from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, details, headline, sentence, short
 from kernelregime.results import Diagnosis, Evidence
@@ -21,7 +22,8 @@ def summary(diagnosis: Diagnosis) -> Any:
     parts: list[Any] = [_verdict(diagnosis)]
     if diagnosis.evidence:
         parts.append(_table(diagnosis))
-    lists = (("Why", diagnosis.verdict.reasons), ("What to do", diagnosis.verdict.advice), ("What is missing", diagnosis.missing))
+    todo, already = parted(diagnosis.verdict.advice)
+    lists = (("Why", diagnosis.verdict.reasons), ("What to do", todo), ("Already so", already), ("What is missing", diagnosis.missing))
     for title, items in lists:
         if items:
             parts += [Text(title, style="bold"), _bullets(items)]

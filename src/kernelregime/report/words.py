@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernelregime.report.quantities import number, percent
+from kernelregime.report.quantities import counted, number, share
 from kernelregime.results import Diagnosis, Evidence
 
 Found = Mapping[str, Evidence]
@@ -87,7 +87,7 @@ SECTIONS = (
 )
 
 GLOSSARY = (
-    ("± sem", "Standard error of the mean over the sample (n). A prediction agrees when it is within four of them."),
+    ("± sem", "Standard error of the mean over the sample (n)."),
     (
         "NTK, Θ",
         "Neural tangent kernel: how much a training step on one point moves the output on another. "
@@ -109,6 +109,14 @@ GLOSSARY = (
 )
 
 _AGREEMENT = {"holds": ("holds", "agrees"), "fails": ("fails", "differs")}
+AGREEMENT = (
+    "Agreement, in the tables below: a prediction “agrees” when it lies within four standard errors (sem) of what was measured, and "
+    "“differs” when it lies farther off. Some numbers are 0 at infinite width, which no finite network reaches: these are read by the "
+    "thresholds of the verdict (“within”, “beyond”), or it is said how they fall with the width. “Too noisy” is an error larger than "
+    "the prediction."
+)
+# evidence that is 0 in the limit of infinite width, and how it falls
+_LIMITS = {"linearization_error": "width^-1/2", "drift": "1/width", "alignment_change": "1/width", "theta_distance": "width^-1/2"}
 
 
 def bounds(thresholds: Mapping[str, float], key: str) -> tuple[float, float] | None:
@@ -120,9 +128,10 @@ def bounds(thresholds: Mapping[str, float], key: str) -> tuple[float, float] | N
 
 
 def agreement(item: Evidence, thresholds: Mapping[str, float]) -> tuple[str, str]:
-    """Kind (`holds`, `fails`, `unknown`, `none`) and words for how a measurement stands to its prediction.
+    """Kind (`holds`, `fails`, `unknown`, `limit`, `none`) and words for how a measurement stands to its prediction.
 
-    A prediction of 0 is a limit that no finite network reaches: evidence with thresholds is read by these instead.
+    A prediction of 0 at infinite width is a limit that no finite network reaches: evidence with thresholds is read by these instead, and
+    of other evidence it is said how it falls.
     """
     claim, limits = item.claim, bounds(thresholds, item.key)
     if claim is None:
@@ -132,6 +141,8 @@ def agreement(item: Evidence, thresholds: Mapping[str, float]) -> tuple[str, str
         if item.measured.mean <= kernel:
             return "holds", f"within {number(kernel)}"
         return ("unknown", f"within {number(near)}") if item.measured.mean <= near else ("fails", f"beyond {number(near)}")
+    if claim.verdict == "fails" and _is_limit(item):
+        return "limit", f"falls like {_LIMITS[item.key]}"
     if claim.verdict in _AGREEMENT:
         return _AGREEMENT[claim.verdict]
     if not (math.isfinite(item.measured.mean) and math.isfinite(claim.predicted)):
@@ -141,8 +152,14 @@ def agreement(item: Evidence, thresholds: Mapping[str, float]) -> tuple[str, str
     return "unknown", "0 within error" if claim.predicted == 0 else "too noisy"
 
 
+def _is_limit(item: Evidence) -> bool:
+    return item.predicted == 0 and item.key in _LIMITS
+
+
 def distance(item: Evidence) -> str:
     """How far measurement and prediction are apart, in standard errors; empty where that cannot be told."""
+    if _is_limit(item):
+        return "0 at infinite width"
     mean, sem, predicted = item.measured.mean, item.measured.sem, item.predicted
     if predicted is None or predicted == 0 or not (math.isfinite(mean - predicted) and math.isfinite(sem) and sem > 0):
         return ""
@@ -163,8 +180,8 @@ def readings(diagnosis: Diagnosis, group: str) -> list[str]:
 def _linearization(found: Found, _: Config) -> str:
     if "linearization_error" not in found:
         return ""
-    size = found["linearization_error"].measured.mean
-    return f"Here network and linearization end up apart by {percent(size)} of the distance that training moved the outputs."
+    size = share(found["linearization_error"].measured.mean, "the distance that training moved the outputs")
+    return f"Here network and linearization end up apart by {size}."
 
 
 def _ensemble(found: Found, _: Config) -> str:
@@ -175,7 +192,7 @@ def _ensemble(found: Found, _: Config) -> str:
 
 
 def _drift(found: Found, _: Config) -> str:
-    return f"Here the NTK changed by {percent(found['drift'].measured.mean)} of its own size." if "drift" in found else ""
+    return f"Here the NTK changed by {share(found['drift'].measured.mean, 'its own size')}." if "drift" in found else ""
 
 
 def _alignment(found: Found, _: Config) -> str:
@@ -193,13 +210,14 @@ def _dispersion(found: Found, _: Config) -> str:
         size = math.sqrt(found["dispersion"].measured.mean - 1)
     else:
         return ""
-    return f"Here Θ(x, x) varies from one initialization to the next by {percent(size)} (one standard deviation)."
+    return f"Here Θ(x, x) varies from one initialization to the next by {share(size, 'its mean')} (one standard deviation)."
 
 
 def _distance(found: Found, _: Config) -> str:
     if "theta_distance" not in found:
         return ""
-    return f"The kernel on the data at the start is {percent(found['theta_distance'].measured.mean)} away from the infinite-width kernel."
+    size = share(found["theta_distance"].measured.mean, "that one's size")
+    return f"The kernel on the data at the start is away from the infinite-width kernel by {size}."
 
 
 def _chi(found: Found, _: Config) -> str:
@@ -244,7 +262,11 @@ _READINGS: dict[str, tuple[Callable[[Found, Config], str], ...]] = {
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital letter where it begins with an ordinary word (and not with a symbol such as σ_w² or a name such as f)."""
+    """`text` with a capital letter where it begins with an ordinary word (and not with a symbol such as σ_w² or a name such as f).
+
+    Counts get their plural: "1 seed(s)" is "1 seed".
+    """
+    text = re.sub(r"\b(\d+) (\w+)\(s\)", lambda found: counted(int(found[1]), found[2]), text)
     first = text.split(" ", 1)[0]
     return text[0].upper() + text[1:] if len(first) > 1 and first.isascii() and first.isalpha() else text
 
@@ -271,7 +293,7 @@ def details(config: Config) -> str:
 def _network_line(network: Config) -> str:
     words = []
     if "depth" in network and "width" in network:
-        words.append(f"{network['depth']} weight layers of width {network['width']}")
+        words.append(f"{counted(network['depth'], 'weight layer')} of width {network['width']}")
     if "sigma_w2" in network:
         words.append(f"σ_w² = {_value(network['sigma_w2'])}")
     if "sigma_b2" in network:
@@ -282,14 +304,30 @@ def _network_line(network: Config) -> str:
 
 
 def _data_line(data: Config) -> str:
-    names = (("points_train", "training points"), ("points_test", "test points"), ("inputs", "inputs"), ("outputs", "outputs"))
-    return ", ".join(f"{data[key]} {name}" for key, name in names if key in data)
+    names = (("points_train", "training point"), ("points_test", "test point"), ("inputs", "input"))
+    return ", ".join([counted(data[key], name) for key, name in names if key in data] + _targets(data))
+
+
+def _targets(data: Config) -> list[str]:
+    """What is learned: regression, or classes (two where one output tells them apart)."""
+    if "outputs" not in data:
+        return []
+    outputs = counted(data["outputs"], "output")
+    if "target_coding" not in data:
+        return [outputs]
+    if data["target_coding"] == "regression":
+        return [f"regression, {outputs}"]
+    return [counted(2 if data["outputs"] == 1 else data["outputs"], "class", "classes")]
 
 
 def _training_line(training: Config) -> str:
     optimizer = {"gd": "gradient descent"}.get(str(training.get("optimizer")), training.get("optimizer"))
-    forms = (("seeds", "{} seed" + "s" * (training.get("seeds") != 1)), ("optimizer", str(optimizer)), ("steps", "at most {} steps"))
-    return ", ".join(form.format(training[key]) for key, form in forms if key in training)
+    forms = {
+        "seeds": counted(training.get("seeds"), "seed"),
+        "optimizer": str(optimizer),
+        "steps": f"at most {counted(training.get('steps'), 'step')}",
+    }
+    return ", ".join(form for key, form in forms.items() if key in training)
 
 
 def _value(value: Any) -> str:
