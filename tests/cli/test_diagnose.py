@@ -42,10 +42,11 @@ def test_help_shows_examples_without_importing_jax(call):
         (["--threshold", "kernel_drif=1"], "did you mean 'kernel_drift'"),
         (["--points-train", "100000", "--data", "digits"], "points"),
         (["--seeds", "0"], "seeds"),
+        (["--out", ""], "--out to name a folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words, tmp_path, refused, quick):
-    assert words in refused("diagnose", *quick, *arguments, "--out", str(tmp_path / "out"))
+    assert words in refused("diagnose", *quick, "--out", str(tmp_path / "out"), *arguments)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,11 +1,16 @@
 import pytest
 
-from kernelregime import activations
+from kernelregime import activations, data
 from kernelregime.cli import options
 
 
 def test_the_help_lists_every_activation():
     assert tuple(sorted([*activations.REGISTRY, *activations.FAMILIES])) == options.ACTIVATIONS
+
+
+def test_the_help_lists_every_data_set(monkeypatch):
+    monkeypatch.delenv("KERNELREGIME_DATA", raising=False)
+    assert data.names() == options.DATA
 
 
 @pytest.mark.parametrize("command", ["diagnose", "kernel", "phase"])

@@ -82,3 +82,17 @@ def test_the_kernel_of_too_many_points_is_refused(refused, tmp_path):
 def test_numbers_with_which_nothing_can_be_computed_are_refused(refused, arguments, tmp_path):
     out = [] if arguments[0] == "phase" else ["--out", str(tmp_path / "out")]
     assert f"expected {arguments[1]} to be a finite number" in refused(*arguments, *out)
+
+
+@pytest.mark.parametrize("command", ["diagnose", "kernel"])
+def test_a_seed_is_a_number_that_keys_are_made_from(refused, command, tmp_path):
+    assert "expected --seed of at most 2147483646" in refused(command, "--seed", "10" * 20, "--out", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("command", ["diagnose", "kernel"])
+def test_what_overflows_on_the_way_is_one_line(call, command, quick, tmp_path):
+    options = quick if command == "diagnose" else ["--data", "sphere", "--points", "8", "--quiet"]
+    done = call(command, *options, "--activation", "leaky_relu(alpha=1e300)", "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: expected a finite kernel; got ")
+    assert done.stderr.count("\n") == 1

@@ -72,13 +72,18 @@ class Training:
     dtype: Annotated[str, typer.Option(help="Precision of training: float32 or float64.")] = "float32"
     draws: Annotated[int, typer.Option(help="Initializations for the randomness of the NTK.")] = 200
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0
-    threshold: Annotated[list[str] | None, typer.Option(help="Set a threshold of the verdict, as name=value; may be repeated.")] = None
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="Set a threshold of the verdict, as name=value; may be repeated.", metavar="NAME=VALUE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        options.seed(self.seed)
+        options.rates(learning_rate=self.learning_rate, learning_rate_fraction=self.learning_rate_fraction)
 
     def settings(self, memory: int | None) -> Any:
         """The settings of the diagnosis."""
         from kernelregime import diagnosis
 
-        options.rates(learning_rate=self.learning_rate, learning_rate_fraction=self.learning_rate_fraction)
         chosen = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "threshold"}
         return diagnosis.Settings(**chosen, memory=memory, thresholds=diagnosis.Thresholds(**_thresholds(self.threshold or [])))
 

@@ -32,6 +32,9 @@ class Points:
     seed: Annotated[int, typer.Option(help="Seed of the choice of points.")] = 0
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64"
 
+    def __post_init__(self) -> None:
+        options.seed(self.seed)
+
     def load(self, memory: int | None) -> tuple[Any, Any]:
         """Points (N, d), and labels (N,) by which they are sorted, or None where the targets are no classes."""
         import numpy as np

@@ -1,6 +1,7 @@
 """The application: commands, and how errors of input reach the user."""
 
 import sys
+import warnings
 from typing import NoReturn
 
 import typer
@@ -39,7 +40,9 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 def main() -> None:
     """Run the command line. Input that cannot be used is one line on standard error and exit code 2; an interrupt is exit code 130."""
-    with interrupts.watched():
+    with interrupts.watched(), warnings.catch_warnings():
+        # what overflows is refused, or told by the result's status
+        warnings.simplefilter("ignore", RuntimeWarning)
         try:
             code = app(standalone_mode=False)
         except UsageError as error:

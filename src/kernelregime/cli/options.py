@@ -37,8 +37,11 @@ ACTIVATIONS = (
     "softplus",
     "tanh",
 )
+# those of `data.names`
+DATA = ("digits", "gaussian", "sphere", "mnist", "fashion-mnist", "cifar10")
 LARGEST = 1e6  # of a variance: beyond it float32 overflows in a few layers
 RATES = (1e-30, 1e6)  # learning rates whose squares, and those of 1/(rate × steps), are numbers
+LARGEST_SEED = 2**31 - 2  # one more is used as well, and keys are made from 32-bit integers
 DEEPEST = 10_000  # weight layers: every one is compiled
 
 Activation = Annotated[
@@ -55,7 +58,7 @@ Scaling = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result; files of anyone else are never touched.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")]
-Source = Annotated[str, typer.Option(help="digits, gaussian, sphere, or a .npz or .csv file.")]
+Source = Annotated[str, typer.Option(help=f"{', '.join(DATA)}, or a .npz or .csv file.")]
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,20 @@ class Output:
     json: Json = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False
 
+    def __post_init__(self) -> None:
+        if self.out is not None and not self.out.strip():
+            raise fail("--out to name a folder", repr(self.out), "name one, or leave it out")
+
     @property
     def budget(self) -> int | None:
         """The memory budget in bytes, where one is given."""
         return sizes.parsed(self.memory)
+
+
+def seed(value: int) -> None:
+    """Refuse what no random numbers are made from."""
+    if integer("seed", value, least=0) > LARGEST_SEED:
+        raise fail(f"seed of at most {LARGEST_SEED}", value, "give a smaller one")
 
 
 def variances(**values: float | None) -> None:

@@ -18,6 +18,7 @@ _CLAUSES = (
     ("overwrite=True", "--overwrite"),
     ('use target coding "one-hot"', "use --target-coding one-hot"),
 )
+_OVERFLOW = re.compile(r"expected gram to be finite; (.*); remove or impute them")
 # names with an underscore are options wherever they stand alone; other words only where a message begins with them, or with a value
 _ALONE = r"(?<![\w./'\"-]){name}(?![\w./'\"=])"
 _FIRST = r"(?<=expected ){name}(?= (?:to be|of at|below|\())"
@@ -29,6 +30,7 @@ def in_flags(message: str, options: Mapping[str, str]) -> str:
     text = " ".join(message.split())
     for clause, instead in _CLAUSES:
         text = text.replace(clause, instead)
+    text = _OVERFLOW.sub(r"expected a finite kernel; \1; lower --sigma-w2 or --depth, or choose another --activation", text)
     for name, written in options.items():
         for found in reversed(list(re.finditer(_GIVEN.format(name=name), text))):
             value = found[2] or found[3]
