@@ -26,6 +26,45 @@ def test_the_jackknife_agrees_with_leaving_out_one_draw_at_a_time():
     np.testing.assert_allclose(dispersion_estimate(theta, method="plug-in").mean, ratio(theta), rtol=1e-14)
 
 
+def test_the_bootstrap_error_agrees_with_the_jackknife_and_with_the_spread_over_samples():
+    samples = log_normal(0.2, (400, 300), 5)
+    spread = np.std([ratio(theta) for theta in samples], ddof=1)
+    for error in ("jackknife", "bootstrap"):
+        sems = np.array([dispersion_estimate(theta, error=error, resamples=100).sem for theta in samples])
+        # both are biased down by a share of order 1/N, and the spread itself is known to 1/√(2·400)
+        assert abs(sems.mean() - spread) <= 4 * math.hypot(sems.std(ddof=1) / 20, spread / math.sqrt(800))
+
+
+def test_the_bootstrap_is_fixed_by_its_seed_and_is_the_deviation_over_resampled_draws():
+    theta = log_normal(0.2, 50, 0)
+    found = [dispersion_estimate(theta, error="bootstrap", resamples=60, seed=seed).sem for seed in (3, 3, 4)]
+    assert found[0] == found[1] != found[2]
+    rng = np.random.default_rng(3)
+    again = [ratio(theta[rng.integers(50, size=50)]) for _ in range(60)]
+    np.testing.assert_allclose(found[0], np.std(again, ddof=1), rtol=1e-12)
+
+
+def test_a_bootstrap_that_can_draw_nothing_but_zeros_has_an_infinite_error():
+    assert dispersion_estimate([0.0, 1.0, 1.0], error="bootstrap").sem == math.inf
+
+
+def test_logarithms_of_draws_give_the_same_estimate_at_any_scale():
+    theta = np.append(log_normal(0.3, 200, 8), [0.0, 0.0])
+    direct = dispersion_estimate(theta)
+    with np.errstate(divide="ignore"):
+        logs = np.log(theta)
+    for shift in (0.0, 2000.0, -5000.0):
+        found = dispersion_estimate(logs + shift, logarithms=True)
+        np.testing.assert_allclose([found.mean, found.sem], [direct.mean, direct.sem], rtol=1e-11)
+        assert found.status == direct.status
+
+
+@pytest.mark.parametrize("logs", [[-math.inf] * 4, [1.0, 2.0, math.inf], [1.0, math.nan, 2.0]])
+def test_logarithms_of_no_draws_are_refused(logs):
+    with pytest.raises(InputError, match="logarithms"):
+        dispersion_estimate(logs, logarithms=True)
+
+
 def test_the_printed_estimator_agrees_with_its_formula_and_the_disjoint_one_with_its_prefactor():
     theta = log_normal(0.2, 15, 1)
     n, total = 15, 0.0
@@ -98,3 +137,5 @@ def test_samples_that_have_no_dispersion_are_refused(samples):
 def test_an_unknown_method_is_refused():
     with pytest.raises(InputError, match="jackknife"):
         dispersion_estimate([1.0, 2.0, 3.0], method="jackknive")
+    with pytest.raises(InputError, match="bootstrap"):
+        dispersion_estimate([1.0, 2.0, 3.0], error="bootstrop")

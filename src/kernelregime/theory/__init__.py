@@ -27,6 +27,7 @@ from kernelregime.theory.mean_field import (
 )
 from kernelregime.theory.off_diagonal import OFF_DIAGONAL_BOUNDS, off_diagonal_dispersion_bound, off_diagonal_ratio
 from kernelregime.theory.phases import Phase, phase
+from kernelregime.theory.sampler import NtkSample, sample_ntk, simulated_dispersion
 from kernelregime.theory.spectra import KernelSpectrum, kernel_spectrum
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "GaussianMoments",
     "KernelSpectrum",
     "NtkMoments",
+    "NtkSample",
     "Phase",
     "PhaseDiagram",
     "chi",
@@ -64,6 +66,8 @@ __all__ = [
     "predictor_limit",
     "printed_dispersion_limit",
     "printed_ntk_moments",
+    "sample_ntk",
+    "simulated_dispersion",
     "variance_map",
     "variances",
     "width_for_dispersion",
