@@ -90,9 +90,7 @@ def test_a_seed_is_a_number_that_keys_are_made_from(refused, command, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["diagnose", "kernel"])
-def test_what_overflows_on_the_way_is_one_line(call, command, quick, tmp_path):
+def test_what_overflows_on_the_way_is_one_line(refused, command, quick, tmp_path):
     options = quick if command == "diagnose" else ["--data", "sphere", "--points", "8", "--quiet"]
-    done = call(command, *options, "--activation", "leaky_relu(alpha=1e300)", "--out", str(tmp_path / "out"))
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: expected a finite kernel; got ")
-    assert done.stderr.count("\n") == 1
+    line = refused(command, *options, "--activation", "leaky_relu(alpha=1e300)", "--out", str(tmp_path / "out"))
+    assert line.startswith("expected a finite kernel; got ")
