@@ -11,23 +11,29 @@ SEEDS, TRAIN, TEST, OUTPUTS, POINTS = 5, 128, 64, 10, 80
 
 
 def _arrays(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    steps = np.unique(np.concatenate([[0], np.geomspace(1, 2000, 28).round()])).astype(int)
     eigenvalues = np.sort(60 * np.arange(1, TRAIN + 1) ** -1.4 * np.exp(0.1 * rng.standard_normal(TRAIN)))[::-1]
+    spectra = eigenvalues * np.exp(0.08 * rng.standard_normal((SEEDS, TRAIN)))
+    edge = np.linspace(0, 1.5, 60)
+    return {
+        **_curves(rng, eigenvalues),
+        **_heat_maps(rng),
+        **_outputs(rng),
+        "ntk_samples": np.exp(0.11 * rng.standard_normal(2000) - 0.006),
+        "spectrum_infinite": eigenvalues,
+        "spectrum_initial": -np.sort(-spectra, axis=1),
+        "spectrum_final": -np.sort(-1.15 * spectra, axis=1),
+        "phase_sigma_w2": np.full(60, 2.0),
+        "phase_sigma_b2": edge,
+    }
+
+
+def _curves(rng: np.random.Generator, eigenvalues: np.ndarray) -> dict[str, np.ndarray]:
+    steps = np.unique(np.concatenate([[0], np.geomspace(1, 2000, 28).round()])).astype(int)
     decay = np.exp(-2 * 0.004 * steps[:, None] * eigenvalues) @ (eigenvalues / eigenvalues.sum())
     wobble = 1 + 0.06 * rng.standard_normal((SEEDS, 1)) + 0.02 * rng.standard_normal((SEEDS, steps.size))
     time = steps / steps[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.where(time > 0, 0.09 * time**0.3 * wobble, np.nan)
-    labels = np.repeat(np.arange(OUTPUTS), POINTS // OUTPUTS)
-    points = rng.standard_normal((POINTS, 6)) + 1.6 * rng.standard_normal((OUTPUTS, 6))[labels]
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    infinite = 2.1 + 3.2 * (points @ points.T + 1) ** 2 / 4
-    initial = infinite + 0.12 * (noise := rng.standard_normal((POINTS, POINTS))) + 0.12 * noise.T
-    final = initial + 0.5 * (labels[:, None] == labels)
-    mean, std = rng.standard_normal((TEST, OUTPUTS)) * 0.3, 0.05 + 0.1 * rng.random(TEST)
-    outputs = mean + std[:, None] * 1.2 * rng.standard_normal((SEEDS, TEST, OUTPUTS))
-    spectra = eigenvalues * np.exp(0.08 * rng.standard_normal((SEEDS, TRAIN)))
-    edge = np.linspace(0, 1.5, 60)
     return {
         "steps": steps,
         "train_loss": 0.45 * np.clip(decay * wobble, 1e-6, None),
@@ -38,22 +44,29 @@ def _arrays(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "drift": np.where(time > 0, 0.24 * time**0.5 * wobble, 1e-7),  # as rounding leaves it at the start
         "alignment": 0.31 + 0.09 * time**0.5 * wobble,
         "alignment_centred": 0.22 + 0.2 * time**0.5 * wobble,
-        "heat_initial": initial,
-        "heat_final": final,
-        "heat_infinite": infinite,
-        "heat_labels": labels,
+    }
+
+
+def _heat_maps(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    labels = np.repeat(np.arange(OUTPUTS), POINTS // OUTPUTS)
+    points = rng.standard_normal((POINTS, 6)) + 1.6 * rng.standard_normal((OUTPUTS, 6))[labels]
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    infinite = 2.1 + 3.2 * (points @ points.T + 1) ** 2 / 4
+    initial = infinite + 0.12 * (noise := rng.standard_normal((POINTS, POINTS))) + 0.12 * noise.T
+    final = initial + 0.5 * (labels[:, None] == labels)
+    return {"heat_initial": initial, "heat_final": final, "heat_infinite": infinite, "heat_labels": labels}
+
+
+def _outputs(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    mean, std = rng.standard_normal((TEST, OUTPUTS)) * 0.3, 0.05 + 0.1 * rng.random(TEST)
+    outputs = mean + std[:, None] * 1.2 * rng.standard_normal((SEEDS, TEST, OUTPUTS))
+    return {
         "test_outputs": outputs,
         "linear_test_outputs": outputs + 0.02 * rng.standard_normal(outputs.shape),
         "ensemble_mean": mean,
         "ensemble_std": std,
         "test_targets": np.eye(OUTPUTS)[rng.integers(0, OUTPUTS, TEST)],
         "zscores": 1.2 * rng.standard_normal(SEEDS * TEST * OUTPUTS),
-        "ntk_samples": np.exp(0.11 * rng.standard_normal(2000) - 0.006),
-        "spectrum_infinite": eigenvalues,
-        "spectrum_initial": -np.sort(-spectra, axis=1),
-        "spectrum_final": -np.sort(-1.15 * spectra, axis=1),
-        "phase_sigma_w2": np.full(60, 2.0),
-        "phase_sigma_b2": edge,
     }
 
 
