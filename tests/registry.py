@@ -11,7 +11,24 @@ from kernelregime import activations, infinite, layers, networks
 from kernelregime.activations import Nonlinearity
 from kernelregime.layers import Activation, Dense, Layer, Sequential
 
-ACTIVATIONS: dict[str, Nonlinearity] = {name: activations.get(name) for name in sorted(activations.REGISTRY)}
+# Every activation with values, with its default parameters and, where it has a family or parameters that change its form, others.
+ACTIVATIONS: dict[str, Nonlinearity] = {
+    given: activations.get(given)
+    for given in (
+        *(name for name, kind in activations.REGISTRY.items() if kind.finite),
+        "abrelu(a=-0.5, b=1.2)",
+        "elu(alpha=0.5)",
+        "erf(a=1.1, b=0.8, c=0.1)",
+        "gaussian(a=1.1, b=0.05)",
+        "hermite(degree=2)",
+        "leaky_relu(alpha=0.3)",
+        "monomial(degree=3)",
+        "rectified_monomial(degree=0)",
+        "rectified_monomial(degree=2)",
+        "rectified_monomial(degree=3)",
+        "sin(a=1.2, b=0.7, c=0.3)",
+    )
+} | {"polynomial(0.3, 0.8, 0.2)": activations.get("polynomial", coef=(0.3, 0.8, 0.2))}
 
 # One layer of every class, with the shape of a point it takes.
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
@@ -22,7 +39,11 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
 
 # Networks of every preset.
 NETWORKS: dict[str, Sequential] = {
-    **{f"{name} with biases": networks.mlp(depth=2, width=24, activation=name, sigma_w2=1.7, sigma_b2=0.1) for name in ACTIVATIONS},
+    # one for every way in which a dual is found
+    **{
+        f"{name} with biases": networks.mlp(depth=2, width=24, activation=ACTIVATIONS[name], sigma_w2=1.7, sigma_b2=0.1)
+        for name in ("elu", "erf", "gelu", "identity", "polynomial(0.3, 0.8, 0.2)", "tanh")
+    },
     "relu with biases": networks.mlp(depth=3, width=24, sigma_w2=1.7, sigma_b2=0.1),
     "relu, standard parameterization": networks.mlp(depth=3, width=[24, 40], sigma_w2=1.9, sigma_b2=0.2, parameterization="standard"),
     "deep relu without biases": networks.mlp(depth=31, width=24),
@@ -83,7 +104,8 @@ def unlisted() -> dict[str, set[str]]:
     """What the library exports and this registry lacks."""
     exported = {name for name in layers.__all__ if isinstance(getattr(layers, name), type) and issubclass(getattr(layers, name), Layer)}
     return {
-        "activations": set(activations.REGISTRY) - set(ACTIVATIONS),
+        "activations": {name for name, kind in activations.REGISTRY.items() if kind.finite} - set(ACTIVATIONS),
+        "families": set(activations.FAMILIES) - {name.partition("(")[0] for name in ACTIVATIONS},
         "layers": exported - {"Layer"} - set(LAYERS),
         "presets": {name for name in networks.__all__ if getattr(networks, name).__annotations__.get("return") is Sequential} - PRESETS,
     }

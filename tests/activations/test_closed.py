@@ -6,7 +6,7 @@ import pytest
 from comparison import exact
 
 from kernelregime import _precision, activations
-from kernelregime.activations.closed import angle, safe_sqrt, sin_minus_t_cos
+from kernelregime.activations.angles import angle, safe_sqrt, sin_minus_t_cos
 
 
 @pytest.fixture(autouse=True)

@@ -44,3 +44,30 @@ def test_parameters_of_a_kind_are_named_numeric_leaves():
     assert float(phi(jnp.asarray(2.0))) == 6.0
     assert float(phi.dual(*map(jnp.asarray, (1.0, 1.0, 0.5, 1.5))).derivative) == 9.0
     assert float(jax.grad(lambda p: p.second_moment(jnp.asarray(2.0)))(phi).values[0]) == 12.0
+
+
+def test_a_name_may_carry_its_parameters():
+    assert activations.get("leaky_relu(alpha=0.1)").values == (0.1,)
+    assert activations.get("monomial(degree=3)").kind is activations.get("monomial", degree=3).kind
+    for name in ("leaky_relu(alpha=0.1)", "hermite(degree=4)"):
+        assert activations.get(activations.get(name).name).name == name
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("leaky_relu(0.1)", "name every parameter"),
+        ("leaky_relu(alpha=x)", "alpha to be a finite number"),
+        ("leaky_relu(slope=1)", "parameter of leaky_relu"),
+        ("monomial", "monomial with degree="),
+        ("monomial(degree=1.5)", "degree to be an integer"),
+    ],
+)
+def test_parameters_that_cannot_be_read_are_refused(given, words):
+    with pytest.raises(InputError, match=words):
+        activations.get(given)
+
+
+def test_a_kernel_without_a_function_is_refused_where_values_are_needed():
+    with pytest.raises(InputError, match="kernel only"):
+        activations.get("exp_normalized")(jnp.ones(3))

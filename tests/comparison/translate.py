@@ -1,6 +1,5 @@
 """Reference specs, [[layer, arguments], ...], turned into this library's layers. A new layer or activation is one line in `LAYERS`."""
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
@@ -29,23 +28,14 @@ def _variance(std: float | None) -> float | None:
 
 
 def _dense(out_dim: int, W_std: float = 1.0, b_std: float | None = None, parameterization: str = "ntk", s: Any = (1, 1)) -> Layer:
-    extra = {} if tuple(s) == (1, 1) else {"s": tuple(s)}
-    known = {field.name for field in dataclasses.fields(Dense)}
-    if missing := [name for name in extra if name not in known]:
-        raise UnsupportedError(f"Dense({missing[0]})")
-    return Dense(out_dim, W_std * W_std, _variance(b_std), parameterization, **extra)
+    return Dense(out_dim, W_std * W_std, _variance(b_std), parameterization, tuple(s))
 
 
-def _activation(name: str, ignored: tuple[str, ...] = (), defaults: dict[str, float] | None = None) -> Callable[..., Layer]:
-    """The registered activation `name`. Arguments equal to `defaults` are left out, those in `ignored` do not change the function."""
+def _activation(name: str, ignored: tuple[str, ...] = ()) -> Callable[..., Layer]:
+    """The registered activation `name`; arguments in `ignored` do not change the function."""
 
     def translate(**given: Any) -> Layer:
-        kind = activations.REGISTRY[name]
-        known = {parameter for parameter, _ in kind.parameters}
-        used = {k: v for k, v in given.items() if k not in ignored and (k in known or v != (defaults or {}).get(k))}
-        if missing := [k for k in used if k not in known]:
-            raise UnsupportedError(f"{name}({', '.join(missing)})")
-        return Activation(activations.get(name, **used))
+        return Activation(activations.get(name, **{k: v for k, v in given.items() if k not in ignored}))
 
     return translate
 
@@ -83,10 +73,30 @@ def _nothing(**_: Any) -> None:
     """A layer that changes nothing."""
 
 
+ACTIVATIONS = {
+    "ABRelu": "abrelu",
+    "Abs": "abs",
+    "Cos": "cos",
+    "Erf": "erf",
+    "Exp": "exp",
+    "ExpNormalized": "exp_normalized",
+    "Gabor": "gabor",
+    "Gaussian": "gaussian",
+    "Gelu": "gelu",
+    "Hermite": "hermite",
+    "LeakyRelu": "leaky_relu",
+    "Monomial": "monomial",
+    "Polynomial": "polynomial",
+    "Rbf": "rbf",
+    "RectifiedMonomial": "rectified_monomial",
+    "Relu": "relu",
+    "Sigmoid_like": "sigmoid_like",
+    "Sign": "sign",
+    "Sin": "sin",
+}
 LAYERS: dict[str, Callable[..., Layer | None]] = {
     "Dense": _dense,
-    "Relu": _activation("relu", ignored=("do_stabilize",)),
-    "Erf": _activation("erf", defaults={"a": 1.0, "b": 1.0, "c": 0.0}),
+    **{given: _activation(name, ("do_stabilize", "do_clip", "approximate")) for given, name in ACTIVATIONS.items()},
     "ElementwiseNumerical": _numerical,
     "Identity": _nothing,
 }

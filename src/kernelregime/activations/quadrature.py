@@ -1,168 +1,262 @@
-"""Dual activations of any φ by its Hermite coefficients: a vector for each point, a polynomial in ρ for each pair.
+"""Dual activations of any φ by quadrature in polar coordinates: a table for each point, a cosine polynomial for each pair.
 
-With a_k(q) = E φ(√q z) h_k(z) for the orthonormal Hermite polynomials h_k, E φ(u)φ(v) = Σ_k a_k(a) a_k(b) ρ^k. The expectations are
-taken by the trapezoidal rule, which converges geometrically for functions analytic in a strip; what the truncated series
-misses is bounded by Parseval's identity, E φ(√q z)² - Σ_{k<K} a_k(q)², and the same for φ'.
+With u = √a r cos t and v = √b r cos(t - θ), cos θ = ρ, r of density r exp(-r²/2) and t uniform, the cosine series
+φ(√a r cos t) = Σ_n A_n(r) cos nt and that of b give
+
+    E φ(u)φ(v) = Σ_n C_n cos nθ,    C_n = ∫ r exp(-r²/2) A_n(r) B_n(r) dr / (1 + [n > 0]).
+
+For an analytic φ the C_n fall geometrically in n/√max(a, b), where a Hermite series needs terms in proportion to the variance, and
+the sum converges at ρ = ±1 as it does between. Both integrals are trapezoidal rules, in t and in log(exp(2r) - 1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.fft import dct
 from jaxtyping import Array
 
-from kernelregime._checks import fail
-from kernelregime.activations.closed import safe_sqrt
-from kernelregime.activations.record import Dual, Kind, Nonlinearity
+from kernelregime.activations.angles import angle, safe_sqrt
+from kernelregime.activations.record import Dual, Kind
 
-TERMS = 512  # of the Hermite series: tanh's coefficients fall like exp(-π/2·√(k/q)), so that 512 reach 1e-12 up to q = 5
-REACH = 13.0  # the density's square root is below 1e-18 beyond
-NODES = 1041  # a step of 0.025
-
-
-@lru_cache(maxsize=4)
-def _rule(nodes: int = NODES) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes z (J,) and weights of E[·] under the standard normal (J,), float64."""
-    z = np.linspace(-REACH, REACH, nodes)
-    return z, np.exp(-z * z / 2) / np.sqrt(2 * np.pi) * (2 * REACH / (nodes - 1))
+ORDERS = (96, 416, 3072)  # terms of the series, of which the first that are enough are taken: for tanh at variances to 5, 100 and 10⁴
+STEP = 0.2  # of the radial rule, whose error falls like exp(-8/step)
+NEAREST, FARTHEST = 1e-5, 8.8  # radii; the mass within the first stands at 0, that beyond the last is 1e-17
+ENOUGH = {"float32": 1e-7, "float64": 1e-15}  # share of E φ² in the last eighth of a series, at which no longer one is tried
+BEYOND = 8  # bounds what is left out of a series by its last eighth, for terms that fall like n^-2 or faster
+OVERSAMPLED, CORRECTED = 4, 10  # for a φ that breaks at 0: nodes a term, and nodes on each side of the break with weights of their own
 
 
-@lru_cache(maxsize=4)
-def _basis(terms: int = TERMS) -> np.ndarray:
-    """weight_j · h_k(z_j), shape (J, K); recursed on h_k √density, which stays bounded."""
-    z, weight = _rule()
-    rows = [np.sqrt(weight), z * np.sqrt(weight)]
-    for k in range(1, terms - 1):
-        rows.append((z * rows[k] - np.sqrt(k) * rows[k - 1]) / np.sqrt(k + 1))
-    return (np.stack(rows, axis=-1) * np.sqrt(weight)[:, None])[:, :terms]
+@lru_cache(maxsize=1)
+def _radii() -> tuple[np.ndarray, np.ndarray]:
+    """Radii r (M,) and weights (M,) of E[·] under the density r exp(-r²/2), float64: r = log(1 + exp(s))/2 in equal steps of s."""
+    first, last = (np.log(np.expm1(2 * r)) for r in (NEAREST, FARTHEST))
+    s = first + STEP * np.arange(int((last - first) / STEP) + 1)
+    r = np.logaddexp(0, s) / 2
+    weight = STEP / 2 * r * np.exp(-r * r / 2) / (1 + np.exp(-s))
+    return np.append(0.0, r), np.append(1 - weight.sum(), weight)
 
 
-def _at_nodes(function: Callable[[Array], Array], q: Array) -> Array:
-    z = jnp.asarray(_rule()[0], q.dtype)
-    return function(safe_sqrt(q)[..., None] * z.reshape((1,) * q.ndim + (-1,)))
+@dataclass(frozen=True)
+class Rule:
+    """How a φ is integrated: by a series of so many terms, and whether it may break at 0, where cos t = 0, or elsewhere."""
+
+    order: int
+    broken: bool = False
+    smooth: bool = True
+
+    @property
+    def nodes(self) -> int:
+        """Angles t in (0, π)."""
+        return self.order * (OVERSAMPLED if self.broken else 1)
+
+    def weights(self) -> np.ndarray:
+        """Weights of the angles, of mean 1: all alike, but for those next to π/2 where φ breaks there."""
+        out = np.ones(self.nodes)
+        if self.broken:
+            half = self.nodes // 2
+            out[half : half + CORRECTED] += _correction()
+            out[half - CORRECTED : half] += _correction()[::-1]
+        return out
 
 
-def second_moment(function: Callable[[Array], Array], q: Array) -> Array:
-    """E φ(√q z)², elementwise in q."""
-    values = _at_nodes(function, q)
-    return jnp.tensordot(values * values, jnp.asarray(_rule()[1], q.dtype), 1)
+@lru_cache(maxsize=1)
+def _correction() -> np.ndarray:
+    """c_j with Σ_j (1 + c_j) f(j + ½) = ∫_0^∞ f for smooth f, from Σ_j c_j (j + ½)^k = B_{k+1}(½)/(k + 1) (Gregory's rule)."""
+    bernoulli = [float(zeta) for zeta in (0, -1 / 12, 0, 7 / 240, 0, -31 / 1344, 0, 127 / 3840, 0, -2555 / 33792)]
+    moments = [value / (k + 1) for k, value in enumerate(bernoulli[:CORRECTED])]
+    return np.linalg.solve(np.vander(np.arange(CORRECTED) + 0.5, increasing=True).T, moments)
 
 
-def _sum_gap(a: Array, b: Array, w: Array, rho: Array) -> Array:
-    """Σ_k a_k b_k (1 - ρ^k) over the last axes of a and b, in powers that never cancel near ρ = 1."""
-
-    def step(carry: tuple[Array, Array, Array], pair: tuple[Array, Array]) -> tuple[tuple[Array, Array, Array], None]:
-        total, power, gap = carry
-        return (total + pair[0] * pair[1] * gap, power * rho, gap + power * w), None
-
-    start = (jnp.zeros_like(rho), jnp.ones_like(rho), jnp.zeros_like(rho))
-    return jax.lax.scan(step, start, (jnp.moveaxis(a, -1, 0), jnp.moveaxis(b, -1, 0)))[0][0]
+def bytes_per_point(dtype: Any) -> float:
+    """What the tables of φ and φ' take for each of two points, at the longest series, in bytes."""
+    return 4.0 * len(_radii()[0]) * ORDERS[-1] * np.dtype(dtype).itemsize
 
 
-def _horner(a: Array, b: Array, rho: Array) -> Array:
-    """Σ_k a_k b_k ρ^k over the last axes of a and b."""
-
-    def step(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        return total * rho + pair[0] * pair[1], None
-
-    return jax.lax.scan(step, jnp.zeros_like(rho), (jnp.moveaxis(a, -1, 0), jnp.moveaxis(b, -1, 0)), reverse=True)[0]
-
-
-def _unit(coefficients: Array) -> tuple[Array, Array]:
-    """Coefficient vectors of unit length, and their squared lengths."""
-    square = jnp.sum(coefficients * coefficients, axis=-1)
-    return coefficients / jnp.where(square > 0, safe_sqrt(square), 1)[..., None], square
+def _values(function: Callable[[Array], Array], q: Array, rule: Rule) -> Array:
+    """φ(√q r cos t) times the root of the weight of r, shape (..., M, nodes)."""
+    r, weight = _radii()
+    t = (np.arange(rule.nodes) + 0.5) * np.pi / rule.nodes
+    at = jnp.asarray(r[:, None] * np.cos(t), q.dtype)
+    root = safe_sqrt(q).reshape(*q.shape, 1, 1)
+    values = function(root * at.reshape((1,) * q.ndim + at.shape))
+    return values * jnp.asarray(np.sqrt(weight), q.dtype).reshape((1,) * q.ndim + (-1, 1))
 
 
-def hermite_dual(
-    function: Callable[[Array], Array], derivative: Callable[[Array], Array], odd: bool, a: Array, b: Array, w: Array, v: Array
+def _series(values: Array, rule: Rule) -> Array:
+    """A_n(r) for n below the order, times the roots of the weight of r and of 1/(1 + [n > 0]): all squares would sum to E φ²."""
+    weighted = values * jnp.asarray(rule.weights(), values.dtype).reshape((1,) * (values.ndim - 1) + (-1,)) if rule.broken else values
+    return dct(weighted, type=2, norm="ortho")[..., : rule.order] / np.sqrt(rule.nodes).astype(values.dtype)
+
+
+def _mean_square(values: Array, rule: Rule) -> Array:
+    """E φ² from the values."""
+    return (
+        jnp.sum(values * values * jnp.asarray(rule.weights(), values.dtype).reshape((1,) * (values.ndim - 1) + (-1,)), (-2, -1))
+        / rule.nodes
+    )
+
+
+def _chosen(functions: tuple[Callable[[Array], Array], ...], rules: Sequence[Rule], *variances: Array) -> Array:
+    """The position of the shortest rule that is enough for all functions at the largest of the variances."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(q, initial=0.0) for q in variances])))
+    position = jnp.zeros((), jnp.int32)
+    for longer, rule in enumerate(rules[:-1], 1):
+        short = jnp.stack([_tail(_series(_values(f, largest, rule), rule)) for f in functions])
+        position = jnp.where((position == longer - 1) & ~(jnp.max(short) <= ENOUGH[largest.dtype.name]), longer, position)
+    return position
+
+
+def _tail(series: Array) -> Array:
+    """The largest share of the squares in the last eighth of the terms."""
+    energy = jnp.sum(series * series, axis=-2)
+    total = jnp.sum(energy, axis=-1)
+    end = jnp.sum(energy[..., -(energy.shape[-1] // 8) :], axis=-1)
+    return jnp.max(end / jnp.where(total > 0, total, 1), initial=0.0)
+
+
+def _error(values: Array, series: Array, rule: Rule) -> Array:
+    """Estimated error relative to E φ²: terms left out, every other radius left out, radii beyond the last and within the first."""
+    terms = jnp.sum(series * series, axis=-2)
+    total = jnp.sum(terms, axis=-1)
+    safe = jnp.where(total > 0, total, 1)
+    halved = jnp.sum(jnp.abs(terms - series[..., 0, :] ** 2 - 2 * jnp.sum(series[..., 2::2, :] ** 2, axis=-2)), axis=-1) / safe
+    squares = jnp.mean(values * values, axis=-1)
+    first, second = _radii()[1][:2]
+    inner = jnp.abs(squares[..., 0] - squares[..., 1] * float(first / second)) / safe
+    radial = (10 * halved * halved if rule.smooth else halved) + inner + squares[..., -1] / safe / STEP
+    # nodes that a break elsewhere than at 0 passes err in proportion to its terms, not to their squares
+    angular = BEYOND * _tail(series) if rule.smooth else jnp.sqrt(_tail(series))
+    worst = jnp.max(radial, initial=0.0) + angular
+    return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
+
+
+@partial(jax.jit, static_argnames=("function", "rules"))
+def second_moment(function: Callable[..., Array], rules: tuple[Rule, ...], values: tuple[Any, ...], q: Array) -> Array:
+    """E φ(√q z)², elementwise in q, for φ = function(·, *values)."""
+
+    def phi(x: Array) -> Array:
+        return function(x, *values)
+
+    branches = [partial(lambda rule, q: _mean_square(_values(phi, q, rule), rule), rule) for rule in rules]
+    return jax.lax.switch(_chosen((phi,), rules, q), branches, q)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a dual is made from: 1 - ρ' at ρ = 1 (`apart`), normalized terms C_n over the pairs of points, and those of φ'."""
+
+    apart: Array
+    terms: tuple[Array, Array]
+    slopes: tuple[Array, Array]
+    zero: Array
+    error: Array
+
+
+def _parts(functions: tuple[Callable[[Array], Array], ...], rule: Rule, a: Array, b: Array) -> Parts:
+    values = [[_values(f, q, rule) for q in (a, b)] for f in functions]
+    series = [[_series(v, rule) for v in pair] for pair in values]
+    errors = [_error(v, s, rule) for pair, found in zip(values, series, strict=True) for v, s in zip(pair, found, strict=True)]
+    if rule.broken:  # the tail of φ' is summed in closed form, to the next order but one
+        errors = [error / rule.order if k > 1 else error for k, error in enumerate(errors)]
+    norms = [jnp.sum(s * s, axis=(-2, -1)) for s in series[0]]
+    units = [s / jnp.where(n > 0, safe_sqrt(n), 1).reshape(*n.shape, 1, 1) for s, n in zip(series[0], norms, strict=True)]
+    apart = _apart(*units)
+    exact = jax.lax.stop_gradient(jnp.where((a == b) | (apart < 0), apart, 0))  # derivatives stay
+    first, second = ([jnp.moveaxis(s, -1, 0) for s in pair] for pair in (units, series[1]))
+    zero = (norms[0] == 0) | (norms[1] == 0)
+    return Parts(apart - exact, (first[0], first[1]), (second[0], second[1]), zero, jnp.max(jnp.stack(errors)))
+
+
+def _apart(x: Array, y: Array) -> Array:
+    """½|x - y|² over the last two axes, by products of what is left after the mean: relative to the spread, nothing cancels."""
+    middle = jax.lax.stop_gradient(jnp.mean(x, axis=tuple(range(x.ndim - 2)), keepdims=True))
+    x, y = ((z - middle).reshape(*z.shape[:-2], -1) for z in (x, y))
+    return (jnp.sum(x * x, -1) + jnp.sum(y * y, -1)) / 2 - _inner(x, y)
+
+
+def _inner(x: Array, y: Array) -> Array:
+    """Inner products over the last axis, the others broadcast: a matrix product for (N1, 1, K) and (1, N2, K)."""
+    return jnp.einsum("...k,...k->...", x, y, precision="highest")
+
+
+@partial(jax.jit, static_argnames=("functions", "rules", "odd"))
+def polar_dual(
+    functions: tuple[Callable[..., Array], ...],
+    rules: tuple[Rule, ...],
+    odd: bool,
+    values: tuple[Any, ...],
+    a: Array,
+    b: Array,
+    w: Array,
+    v: Array,
 ) -> Dual:
-    """The dual of any φ; see the module's text. a, b, w, v broadcast against one another."""
-    basis = jnp.asarray(_basis(), w.dtype)
-    values_a, values_b = _at_nodes(function, a), _at_nodes(function, b)
-    unit_a, norm_a = _unit(values_a @ basis)
-    unit_b, norm_b = _unit(values_b @ basis)
-    # ½|â - b̂|² = (1 - â·b̂) without cancellation; it is exactly 0 for equal variances.
-    apart = 0.5 * _distance(unit_a, unit_b)
-    rho = (v - w) / 2
-    one_minus = apart + _sum_gap(unit_a, unit_b, w, rho)
-    one_plus = apart + _sum_gap(unit_a, unit_b, v, -rho) if odd else 2 - one_minus
-    slopes_a, slopes_b = _at_nodes(derivative, a), _at_nodes(derivative, b)
-    slope_a, slope_b = slopes_a @ basis, slopes_b @ basis
-    slope = _horner(slope_a, slope_b, rho)
-    zero = (norm_a == 0) | (norm_b == 0)
-    pairs = ((values_a, norm_a), (values_b, norm_b), (slopes_a, jnp.sum(slope_a**2, -1)), (slopes_b, jnp.sum(slope_b**2, -1)))
-    error = jnp.max(jnp.stack([_missed(values, kept) for values, kept in pairs]))
-    return Dual(jnp.where(zero, w, one_minus), jnp.where(zero, v, one_plus), slope, error)
+    """The dual of `functions` = (φ, φ'), each with the parameters `values`, by the shortest of `rules` that is enough.
+
+    See the module's text. a, b, w, v broadcast.
+    """
+    bound = tuple(partial(lambda f, x: f(x, *values), f) for f in functions)
+    branches = [partial(_dual, bound, rule, odd) for rule in rules]
+    return jax.lax.switch(_chosen(bound, rules, a, b), branches, a, b, w, v)
 
 
-def _distance(a: Array, b: Array) -> Array:
-    """|a - b|² over the last axis, term by term so that no (N1, N2, K) array is formed."""
+def _dual(functions: tuple[Callable[[Array], Array], ...], rule: Rule, odd: bool, a: Array, b: Array, w: Array, v: Array) -> Dual:
+    """With gaps g_n = 1 - cos nη of the angle η to the nearer of 0 and π: g_{n+1} - g_n = g_n - g_{n-1} + 2(1 - cos η)(1 - g_n)."""
+    parts = _parts(functions, rule, a, b)
+    shape = jnp.broadcast_shapes(a.shape, b.shape, w.shape)
+    near, obtuse = jnp.broadcast_to(jnp.minimum(w, v), shape), jnp.broadcast_to(w > v, shape)
+    jump = _jump(functions[1], w.dtype) ** 2 if rule.broken else jnp.zeros((), w.dtype)
 
-    def step(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + (pair[0] - pair[1]) ** 2, None
+    def step(carry: tuple[Array, ...], term: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
+        total, slope, gap, rise = carry
+        turned = obtuse & term[5]  # cos n(π - η) = -cos nη for odd n
+        total = total + _inner(*term[:2]) * (gap if odd else jnp.where(turned, 2 - gap, gap))
+        slope = slope + (_inner(*term[2:4]) - jump * term[4]) * jnp.where(turned, gap - 1, 1 - gap)
+        gap = gap + rise
+        return (total, slope, gap, rise + 2 * near * (1 - gap)), None
 
-    shape = jnp.broadcast_shapes(a.shape[:-1], b.shape[:-1])
-    return jax.lax.scan(step, jnp.zeros(shape, a.dtype), (jnp.moveaxis(a, -1, 0), jnp.moveaxis(b, -1, 0)))[0]
+    zeros, n = jnp.zeros(shape, w.dtype), np.arange(rule.order)
+    steps = jnp.asarray(np.where(n == 0, 0.25, n % 2 * 2 / (np.pi * np.maximum(n, 1)) ** 2), w.dtype)  # the terms of a unit step
+    terms: tuple[Array, ...] = (*parts.terms, *parts.slopes, steps, jnp.asarray(n % 2 == 1))
+    start: tuple[Array, ...] = (zeros, zeros, zeros, near)
+    total, slope, _, _ = jax.lax.scan(step, start, terms)[0]
+    slope = slope + jump * angle(v, w) / (2 * jnp.pi)
+    small = parts.apart + total
+    minus = jnp.where(obtuse, 2 - small, small) if odd else small
+    plus = jnp.where(obtuse, small, 2 - small) if odd else 2 - small
+    return Dual(jnp.where(parts.zero, w, minus), jnp.where(parts.zero, v, plus), slope, parts.error)
 
 
-def _missed(values: Array, kept: Array) -> Array:
-    """The largest share of E φ² that the series misses, or that halving the nodes changes (squared: the rule converges geometrically)."""
-    weight = jnp.asarray(_rule()[1], values.dtype)
-    squares = values * values
-    full, half = jnp.tensordot(squares, weight, 1), jnp.tensordot(squares[..., ::2], 2 * weight[::2], 1)
-    scale = jnp.where(full > 0, full, 1)
-    return jnp.max(jnp.maximum(jnp.abs(full - kept) / scale, ((full - half) / scale) ** 2), initial=0.0)
+def _jump(function: Callable[[Array], Array], dtype: Any) -> Array:
+    """By how much the function jumps at 0."""
+    beside = jnp.asarray(np.finfo(np.float32).tiny, dtype)
+    return function(beside) - function(-beside)
 
 
 def quadrature_kind(
-    name: str, function: Callable[[Array], Array], derivative: Callable[[Array], Array], *, kinks: tuple[float, ...] = (), odd: bool = False
+    name: str,
+    function: Callable[..., Array],
+    derivative: Callable[..., Array],
+    *,
+    parameters: tuple[tuple[str, float], ...] = (),
+    kinks: tuple[float, ...] = (),
+    odd: bool = False,
 ) -> Kind:
-    """A `Kind` whose expectations are all taken by quadrature."""
+    """A `Kind` whose expectations are all taken by quadrature. A kink at 0 stands at one angle; elsewhere it crosses the radii too."""
+    rules = tuple(Rule(order, broken=0.0 in kinks, smooth=not any(kinks)) for order in ORDERS)
+    functions = (function, derivative)
     return Kind(
         name,
         function=function,
         derivative=derivative,
-        second_moment=partial(second_moment, function),
-        dual=partial(hermite_dual, function, derivative, odd),
+        second_moment=lambda q, *values: second_moment(function, rules, values, q),
+        dual=lambda a, b, w, v, *values: polar_dual(functions, rules, odd, values, a, b, w, v),
+        parameters=parameters,
         kinks=kinks,
         odd=odd,
+        bytes_per_point=bytes_per_point,
     )
-
-
-TANH = quadrature_kind("tanh", jnp.tanh, lambda x: 1 - jnp.tanh(x) ** 2, odd=True)
-
-
-@lru_cache(maxsize=256)
-def _function_kind(
-    function: Callable[[Array], Array], derivative: Callable[[Array], Array] | None, name: str, kinks: tuple[float, ...]
-) -> Kind:
-    if derivative is None:
-
-        def derivative(x: Array) -> Array:
-            return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
-
-    return quadrature_kind(name, function, derivative, kinks=kinks)
-
-
-def from_function(
-    function: Callable[[Array], Array],
-    *,
-    derivative: Callable[[Array], Array] | None = None,
-    name: str | None = None,
-    kinks: tuple[float, ...] = (),
-) -> Nonlinearity:
-    """A nonlinearity from any elementwise JAX function; φ' by automatic differentiation when not given.
-
-    Its dual is taken by quadrature and carries an error estimate (`Dual.error`), which is large for functions with kinks. `kinks`:
-    the points where φ' jumps; the integrals of mean-field theory are split there.
-    Raises: `InputError` when `function` is not callable or does not act elementwise.
-    """
-    if not callable(function):
-        raise fail("a callable φ(x)", repr(function), "give a JAX function of an array, or one of the registered names")
-    probe = jax.eval_shape(function, jax.ShapeDtypeStruct((3, 2), jnp.float32))
-    if getattr(probe, "shape", None) != (3, 2):
-        raise fail("φ to map an array of shape (3, 2) to the same shape", f"{probe}", "give an elementwise function")
-    return Nonlinearity(_function_kind(function, derivative, name or getattr(function, "__name__", "function"), tuple(kinks)))

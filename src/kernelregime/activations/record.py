@@ -27,7 +27,8 @@ class Kind:
     """One family of nonlinearities. Every function takes the numeric parameters last, in the order of `parameters`.
 
     `second_moment(q)` is E φ(√q z)² for a standard normal z; `dual(a, b, w, v)` takes the variances and w = 1 - ρ, v = 1 + ρ,
-    which broadcast against one another. `homogeneous`: φ(cx) = cφ(x) for c > 0. `odd`: φ(-x) = -φ(x).
+    which broadcast against one another. `homogeneous`: φ(cx) = cφ(x) for c > 0. `odd`: φ(-x) = -φ(x), whatever the parameters.
+    `bytes_per_point(dtype)`: what a dual needs for a point of each side. `finite`: whether φ has values, not a kernel alone.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Kind:
     kinks: tuple[float, ...] = ()
     homogeneous: bool = False
     odd: bool = False
+    bytes_per_point: Callable[[Any], float] = lambda dtype: 0.0
+    finite: bool = True
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("values",), meta_fields=("kind",))

@@ -1,29 +1,69 @@
 """Every activation the library knows by name."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from kernelregime._checks import fail, from_registry, one_of
-from kernelregime.activations.closed import ERF, IDENTITY, RELU
-from kernelregime.activations.quadrature import TANH, from_function
+from kernelregime._checks import fail, one_of, real
+from kernelregime.activations.analytic import COS, ERF, GELU, RBF, SIGMOID_LIKE, SIN
+from kernelregime.activations.exponential import EXP, EXP_NORMALIZED, GABOR, GAUSSIAN
+from kernelregime.activations.function import from_function
+from kernelregime.activations.kinked import ABRELU, ABS, IDENTITY, LEAKY_RELU, RELU, SIGN, rectified_monomial
+from kernelregime.activations.polynomials import hermite, monomial, polynomial
 from kernelregime.activations.record import Kind, Nonlinearity
+from kernelregime.activations.smooth import ELU, SIGMOID, SILU, SOFTPLUS, TANH
 
-REGISTRY: dict[str, Kind] = {kind.name: kind for kind in (ERF, IDENTITY, RELU, TANH)}
+_CLOSED = (ABRELU, ABS, COS, ERF, EXP, EXP_NORMALIZED, GABOR, GAUSSIAN, GELU, IDENTITY, LEAKY_RELU, RBF, RELU, SIGMOID_LIKE, SIGN, SIN)
+REGISTRY: dict[str, Kind] = {kind.name: kind for kind in sorted((*_CLOSED, ELU, SIGMOID, SILU, SOFTPLUS, TANH), key=lambda k: k.name)}
+# families whose structure depends on an argument
+FAMILIES: dict[str, Callable[..., Kind | Nonlinearity]] = {
+    "hermite": hermite,
+    "monomial": monomial,
+    "polynomial": polynomial,
+    "rectified_monomial": rectified_monomial,
+}
+_CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*")
 
 
 def get(activation: str | Nonlinearity | Callable[..., Any], **parameters: Any) -> Nonlinearity:
-    """The nonlinearity with this name (and these parameters), or made from an elementwise JAX function.
+    """The nonlinearity with this name (and these parameters), or made from an elementwise JAX function (see `from_function`).
 
+    A name may carry its parameters: "leaky_relu(alpha=0.1)", "monomial(degree=3)".
     Raises: `InputError` for unknown names (the nearest is suggested) and unknown parameters.
+
+    >>> get("sin(a=2, c=0.5)").values
+    (2.0, 1.0, 0.5)
     """
     if isinstance(activation, Nonlinearity):
         return activation
     if not isinstance(activation, str):
         return from_function(activation, **parameters)
-    kind: Kind = from_registry("activation", activation, REGISTRY)
+    if called := _CALL.fullmatch(activation):
+        return get(called[1], **_arguments(activation, called[2]), **parameters)
+    one_of("activation", activation, [*REGISTRY, *FAMILIES])
+    if activation in FAMILIES:
+        try:
+            made = FAMILIES[activation](**parameters)
+        except TypeError:
+            wanted = "coef=(c0, c1, ...)" if activation == "polynomial" else "degree="
+            raise fail(f"{activation} with {wanted}", ", ".join(parameters) or "no parameters", "give it") from None
+        return made if isinstance(made, Nonlinearity) else Nonlinearity(made)
+    kind = REGISTRY[activation]
     known = dict(kind.parameters)
     for name in parameters:
         if not known:
             raise fail(f"no parameters for {kind.name}", name, "leave it out")
         one_of(f"parameter of {kind.name}", name, known)
     return Nonlinearity(kind, tuple((known | parameters).values()))
+
+
+def _arguments(whole: str, text: str) -> dict[str, Any]:
+    """The arguments of a call written as text, all numbers; a degree is an integer."""
+    found: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise fail("an activation written as name(parameter=number, ...)", repr(whole), "name every parameter")
+        number = real(name.strip(), value.strip())
+        found[name.strip()] = int(number) if name.strip() == "degree" and number == int(number) else number
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 
 from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
+from kernelregime.activations import Nonlinearity
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.layers import Layer, Moments
 from kernelregime.layers.moments import covariance
@@ -117,16 +118,36 @@ def gram(
             errors.append(float(after.error))
             return {name: _precision.to_host(getattr(after, name), working) for name in kinds}
 
-    # while a tile is computed: w, v, θ, their successors and temporaries, about 16 numbers a pair; the points' Hermite values apart
+    kinds_of = [n.kind for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
+    # while a tile is computed: w, v, θ, c, their successors and temporaries, about 18 numbers a pair; tables of the points apart
     matrices = grams.assemble(
         tile,
         first.shape[0],
         None if second is None else second.shape[0],
         outputs={name: grams.Output() for name in kinds},
         dtype=working,
-        bytes_per_pair=16.0 * working.itemsize,
+        bytes_per_pair=18.0 * working.itemsize,
+        bytes_per_point=max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
         memory=memory,
         threads=threads,
         progress=progress,
     )
     return Grams(matrices.get("nngp"), matrices.get("ntk"), max(errors))
+
+
+def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, dtype: Any = None) -> Grams:
+    """The diagonals Σ(x_i, x_i) and Θ(x_i, x_i) of the Gram matrices of `network`, as arrays (N,), in time and memory of order N.
+
+    x (N, d); the rest as in `gram`, whose diagonal this is exactly. Raises: `InputError` as `gram` does.
+    """
+    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
+    for name in kinds:
+        one_of("kind", name, KINDS)
+    first = array("x", x, ndim=2)
+    working = _precision.resolve(dtype, first)
+    square = _Points.of(first.astype(working)).square[:, None]
+    w, v = np.zeros_like(square), np.full_like(square, 2)
+    with _precision.enter(working):
+        after = _propagate(network, square, square, w, v, features=first.shape[1], ntk="ntk" in kinds)
+        found = {name: _precision.to_host(getattr(after, name), working)[:, 0] for name in kinds}
+        return Grams(found.get("nngp"), found.get("ntk"), float(after.error))

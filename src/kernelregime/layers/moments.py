@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kernelregime.activations.closed import safe_sqrt
+from kernelregime.activations.angles import safe_sqrt
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "c", "w", "v", "ntk", "error"), meta_fields=("features", "gaussian"))
