@@ -135,3 +135,11 @@ def test_bad_input_is_refused_in_one_line(arguments, options, wanted):
         infinite.gram(NET, *arguments, **options)
     assert wanted in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["relu with biases", "relu, standard parameterization", "tanh with biases"])
+def test_the_diagonal_alone_is_that_of_the_matrix_exactly(name):
+    whole, alone = infinite.gram(NETWORKS[name], points()), infinite.diagonal(NETWORKS[name], points())
+    np.testing.assert_array_equal(alone.nngp, np.diagonal(whole.nngp))
+    np.testing.assert_array_equal(alone.ntk, np.diagonal(whole.ntk))
+    assert infinite.diagonal(NETWORKS[name], points(), kind="nngp", dtype="float32").ntk is None

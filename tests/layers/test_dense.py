@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kernelregime import empirical, infinite
 from kernelregime._checks import InputError
-from kernelregime.layers import Dense, Moments
+from kernelregime.layers import Activation, Dense, Moments, Sequential
 from kernelregime.layers.moments import affine
 
 KEY = jax.random.key(0)
@@ -102,3 +103,17 @@ def test_the_affine_map_of_moments_is_that_of_the_covariance():
     np.testing.assert_allclose(new_c, 1.7 * c + 0.3, rtol=1e-15)
     np.testing.assert_allclose(w, 1 - expected, rtol=1e-12)
     np.testing.assert_allclose(v, 1 + expected, rtol=1e-12)
+
+
+def test_a_width_scale_keeps_the_ntk_of_the_base_widths_in_standard_parameterization():
+    """Widths s times as large: without s the NTK is s times as large, with it the infinite-width one of the base widths."""
+    x = jnp.asarray([[1.0, 2.0, -0.5]])
+
+    def layers(s):
+        return Dense(8, 1.5, 0.1, "standard", (1, s)), Activation("relu"), Dense(1, 1.5, 0.1, "standard", (s, 1))
+
+    base, scaled = (infinite.kernel(Sequential(layers(s)))(x).ntk for s in (1, 512))
+    np.testing.assert_allclose(scaled, base, rtol=1e-12)
+    wide = Sequential(layers(512))
+    draws = [empirical.ntk(wide.apply, wide.init(key, (3,)), x).item() for key in jax.random.split(KEY, 16)]
+    assert abs(np.mean(draws) - base.item()) <= 4 * np.std(draws, ddof=1) / 4

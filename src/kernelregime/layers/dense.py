@@ -1,5 +1,6 @@
 """The fully-connected layer."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -15,46 +16,57 @@ from kernelregime.layers.moments import Moments, affine
 PARAMETERIZATIONS = ("ntk", "standard")
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("sigma_w2", "sigma_b2"), meta_fields=("width", "parameterization"))
+@partial(jax.tree_util.register_dataclass, data_fields=("sigma_w2", "sigma_b2"), meta_fields=("width", "parameterization", "s"))
 @dataclass(frozen=True)
 class Dense(Layer):
     """h = W x + b with W_ij ~ N(0, σ_w²/n), b_i ~ N(0, σ_b²) for n inputs.
 
     `width`: outputs. `sigma_w2`, `sigma_b2`: variances σ_w², σ_b² (numeric leaves); `sigma_b2=None` is no bias, `sigma_b2=0` a bias
     that starts at zero, trained in "standard" (in "ntk", b = σ_b β stays zero). `parameterization`: "ntk" trains w, β ~ N(0, 1) in
-    W = σ_w w/√n, b = σ_b β; "standard" trains W and b.
+    W = σ_w w/√n, b = σ_b β; "standard" trains W and b. `s` = (s_in, s_out): the layer has s_out·width
+    outputs and its n inputs are s_in times a base width; in "standard", h = W x/√s_in + b with W_ij ~ N(0, σ_w² s_in/n), which has
+    the NTK of the base widths at any s (Sohl-Dickstein et al. 2020, section 3).
 
     At infinite width (Jacot et al. 2018, proposition 1 and theorem 1) Σ' = σ_w² Σ + σ_b²; Θ' = σ_w² Θ + Σ' ("ntk"), or
-    Θ' = σ_w² Θ + nΣ (+ 1 with a bias) ("standard": it grows with the width n given in the network).
+    Θ' = σ_w² Θ + (n/s_in) Σ (+ 1 with a bias) ("standard": it grows with the width n given in the network).
     """
 
     width: int
     sigma_w2: Any = 1.0
     sigma_b2: Any = None
     parameterization: Literal["ntk", "standard"] = "ntk"
+    s: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         integer("width", self.width)
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        if len(self.s) != 2:
+            raise fail("s = (s_in, s_out)", repr(self.s), "give two width scales")
+        object.__setattr__(self, "s", tuple(integer("a width scale of s", value) for value in self.s))
         for name in ("sigma_w2", "sigma_b2"):
             _check_variance(f"{name} (a variance)", getattr(self, name))
 
+    @property
+    def units(self) -> int:
+        """Outputs of the layer, s_out · width."""
+        return self.s[1] * self.width
+
     def output_shape(self, shape: Shape) -> Shape:
-        """The same leading axes, `width` last."""
+        """The same leading axes, `units` last."""
         if not shape:
             raise fail("points with at least one axis", "points that are single numbers", "reshape x to (N, 1)")
-        return (*shape[:-1], self.width)
+        return (*shape[:-1], self.units)
 
     def init(self, key: Array, shape: Shape, dtype: Any = None) -> dict[str, Array]:
-        """{"w": (n, width), "b": (width,) unless there is no bias}."""
+        """{"w": (n, units), "b": (units,) unless there is no bias}."""
         n = shape[-1]
         dtype = jnp.result_type(float) if dtype is None else dtype
         key_w, key_b = jax.random.split(key)
-        params = {"w": jax.random.normal(key_w, (n, self.width), dtype)}
+        params = {"w": jax.random.normal(key_w, (n, self.units), dtype)}
         if self.sigma_b2 is not None:
-            params["b"] = jax.random.normal(key_b, (self.width,), dtype)
+            params["b"] = jax.random.normal(key_b, (self.units,), dtype)
         if self.parameterization == "standard":
-            variances = {"w": jnp.asarray(self.sigma_w2, dtype) / n, "b": self.sigma_b2}
+            variances = {"w": jnp.asarray(self.sigma_w2, dtype) * self.s[0] / n, "b": self.sigma_b2}
             params = {name: jnp.sqrt(jnp.asarray(variances[name], dtype)) * value for name, value in params.items()}
         return params
 
@@ -67,6 +79,8 @@ class Dense(Layer):
         if self.parameterization == "ntk":
             h = jnp.sqrt(jnp.asarray(self.sigma_w2, h.dtype) / x.shape[-1]) * h
             bias = None if bias is None else jnp.sqrt(jnp.asarray(self.sigma_b2, h.dtype)) * bias
+        elif self.s[0] != 1:
+            h = h / math.sqrt(self.s[0])
         return h if bias is None else h + bias.reshape((1,) * (h.ndim - 1) + (-1,))
 
     def propagate(self, moments: Moments) -> Moments:
@@ -77,9 +91,9 @@ class Dense(Layer):
         k1, k2, c, w, v = affine(moments, scale, shift)
         ntk = None
         if moments.ntk is not None:
-            own = c if self.parameterization == "ntk" else moments.features * moments.nngp + int(self.sigma_b2 is not None)
+            own = c if self.parameterization == "ntk" else moments.features / self.s[0] * moments.nngp + int(self.sigma_b2 is not None)
             ntk = scale * moments.ntk + own
-        return Moments(k1, k2, c, w, v, ntk, moments.error, self.width, gaussian=True)
+        return Moments(k1, k2, c, w, v, ntk, moments.error, self.units, gaussian=True)
 
 
 def _check_variance(name: str, value: Any) -> None:

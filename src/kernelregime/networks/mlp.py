@@ -68,6 +68,6 @@ def describe(network: Layer) -> FullyConnected | None:
     if len(settings) != 1 or len(functions) > 1:
         return None
     sigma_w2, sigma_b2, parameterization = settings.pop()
-    widths = tuple(layer.width for layer in dense if isinstance(layer, Dense))
+    widths = tuple(layer.units for layer in dense if isinstance(layer, Dense))
     phi = functions.pop() if functions else None
     return FullyConnected(len(dense), widths, phi, sigma_w2, sigma_b2, parameterization)
