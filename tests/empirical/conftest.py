@@ -1,7 +1,7 @@
 """Small models, each with a way for parameters to enter that the others do not have, and the kernel by its definition."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,14 @@ class Model:
     products: int
     point: tuple[int, ...] = (4,)
     integers: int = 0  # points are integers below this, where it is not 0
+
+    def scaled(self, factor: int) -> "Model":
+        """The model with every axis `factor` times as long, except those of length 1."""
+
+        def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(length if length == 1 else factor * length for length in shape)
+
+        return replace(self, shapes={name: longer(shape) for name, shape in self.shapes.items()}, point=longer(self.point))
 
     def params(self, seed: int = 0, dtype: str = "float64") -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)
@@ -54,7 +62,7 @@ def mlp(p: Any, x: Any) -> Any:
 
 def left(p: Any, x: Any) -> Any:
     h = jnp.sin((p["w0"] @ x.T) / jnp.sqrt(4.0) + p["b0"][:, None])
-    return (-(p["w1"].T.reshape(6, 2).T @ h)).T
+    return (-(p["w1"].T.reshape(p["w1"].shape[::-1]).T @ h)).T
 
 
 def per_point(p: Any, x: Any) -> Any:
@@ -92,7 +100,7 @@ def recurrent(p: Any, x: Any) -> Any:
     def cell(h: Any, u: Any) -> Any:
         return jnp.tanh(h @ p["w0"] + u @ p["u0"]), None
 
-    h, _ = lax.scan(cell, jnp.zeros((len(x), 5), x.dtype), x.swapaxes(0, 1))
+    h, _ = lax.scan(cell, jnp.zeros((len(x), len(p["w0"])), x.dtype), x.swapaxes(0, 1))
     return h @ p["w1"]
 
 
@@ -112,6 +120,30 @@ def _steep(x: Any) -> Any:
 _steep.defjvp(lambda at, along: (jnp.sign(at[0]), 3 * along[0]))
 
 
+def masked(p: Any, x: Any) -> Any:
+    return jnp.tanh(x @ (np.resize(MASK, p["w0"].shape) * p["w0"])) @ p["w1"]
+
+
+def one_hot(p: Any, x: Any) -> Any:
+    return jnp.tanh(jax.nn.one_hot(x, len(p["w0"])) @ p["w0"]) @ p["w1"]
+
+
+def over_constant(p: Any, x: Any) -> Any:
+    return jnp.tanh(x @ np.resize(CONSTANT, (x.shape[1], len(p["w0"])))) @ p["w0"]
+
+
+def low_rank(p: Any, x: Any) -> Any:
+    for i in range(3):
+        x = jnp.tanh(x @ (p["w"] + p[f"a{i}"] @ p[f"b{i}"]))
+    return x @ p["o"]
+
+
+def attention(p: Any, x: Any) -> Any:
+    q, k, v = (x @ p[name] for name in "qkv")
+    x = x + jax.nn.softmax(q @ k.swapaxes(1, 2) / 2) @ v
+    return (x + jnp.tanh(x @ p["u"]) @ p["u"].T).mean(1) @ p["o"]
+
+
 def chosen_by_sign(p: Any, x: Any) -> Any:
     def one(u: Any) -> Any:
         return lax.cond(u[0] > 0, lambda: u @ p["w0"], lambda: 2 * u @ p["w1"]) @ p["w2"]
@@ -127,25 +159,39 @@ MODELS = {
     "skip connections": Model(residual, {"w0": (4, 6), "w1": (6, 6), "w2": (6, 6)}, 3),
     "one matrix three times": Model(shared, {"w0": (4, 6), "w1": (6, 6)}, 1),
     "squared matrix": Model(lambda p, x: jnp.tanh(x @ p["w0"] ** 2) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
-    "masked matrix": Model(lambda p, x: jnp.tanh(x @ (MASK * p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
+    "masked matrix": Model(
+        lambda p, x: jnp.tanh(x @ (np.resize(MASK, p["w0"].shape) * p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1
+    ),
     "layer norm": Model(layer_norm, {"w0": (4, 6), "b0": (6,), "gain": (6,), "shift": (6,), "w1": (6, 2)}, 2),
     "convolution": Model(convolution, {"w0": (3, 3, 2, 4), "b0": (4,), "w1": (4, 3)}, 1, point=(4, 4, 2)),
     "several positions": Model(lambda p, x: jnp.tanh(x @ p["w0"]).mean(1) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1, point=(3, 4)),
     "scan": Model(recurrent, {"w0": (5, 5), "u0": (3, 5), "w1": (5, 2)}, 1, point=(4, 3)),
     "branches": Model(chosen_by_sign, {"w0": (4, 6), "w1": (4, 6), "w2": (6, 2)}, 1),
     "embedding": Model(lambda p, x: jnp.tanh(p["table"][x].sum(1)) @ p["w0"], {"table": (7, 5), "w0": (5, 2)}, 1, point=(3,), integers=7),
-    "one-hot tokens": Model(lambda p, x: jnp.tanh(jax.nn.one_hot(x, 7) @ p["w0"]) @ p["w1"], {"w0": (7, 5), "w1": (5, 2)}, 2, (), 7),
-    "constants in a closure": Model(lambda p, x: jnp.tanh(x @ CONSTANT) @ p["w0"], {"w0": (6, 2)}, 1),
+    "one-hot tokens": Model(
+        lambda p, x: jnp.tanh(jax.nn.one_hot(x, len(p["w0"])) @ p["w0"]) @ p["w1"], {"w0": (7, 5), "w1": (5, 2)}, 2, (), 7
+    ),
+    "constants in a closure": Model(
+        lambda p, x: jnp.tanh(x @ np.resize(CONSTANT, (x.shape[1], len(p["w0"])))) @ p["w0"], {"w0": (6, 2)}, 1
+    ),
     "custom vjp": Model(lambda p, x: jnp.tanh(_twice(p["w0"], x)) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
     "custom jvp": Model(lambda p, x: _steep(x @ p["w0"]) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 2),
     "stopped gradient": Model(lambda p, x: jnp.tanh(x @ lax.stop_gradient(p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
     "linear layers": Model(lambda p, x: x @ p["w0"] @ p["w1"] @ p["w2"], {"w0": (4, 6), "w1": (6, 5), "w2": (5, 2)}, 3),
     "product of matrices": Model(lambda p, x: x @ (p["w0"] @ p["w1"]), {"w0": (4, 6), "w1": (6, 2)}, 0),
+    "product of low rank": Model(lambda p, x: jnp.tanh(x @ (p["a"] @ p["b"])) @ p["o"], {"a": (6, 1), "b": (1, 6), "o": (6, 1)}, 1, (6,)),
+    "updates of low rank": Model(
+        low_rank,
+        {"w": (6, 6), "o": (6, 1)} | {f"a{i}": (6, 1) for i in range(3)} | {f"b{i}": (1, 6) for i in range(3)},
+        1,
+        point=(6,),
+    ),
+    "attention": Model(attention, {"q": (4, 4), "k": (4, 4), "v": (4, 4), "u": (4, 6), "o": (4, 2)}, 1, point=(3, 4)),
     "scale that is trained": Model(lambda p, x: jnp.tanh(x @ (p["g"] * p["w0"] / p["s"])), {"g": (), "w0": (4, 3), "s": (1,)}, 1),
     "scale that is a point's": Model(lambda p, x: jnp.tanh(x.sum(1, keepdims=True) * (x @ p["w0"])), {"w0": (4, 3)}, 1),
     "one number a point": Model(lambda p, x: jnp.tanh(x @ p["w0"]) @ p["v"], {"w0": (4, 6), "v": (6,)}, 2),
     "output without parameters": Model(lambda p, x: jnp.tanh(x), {"w0": (4, 3)}, 0),
-    "output that is a parameter": Model(lambda p, x: 0 * x[:, :3] + 2 * p["b"] + x[:, :1] * p["b"], {"b": (3,)}, 0),
+    "output that is a parameter": Model(lambda p, x: 0 * x[:, : len(p["b"])] + 2 * p["b"] + x[:, :1] * p["b"], {"b": (3,)}, 0),
     "unused branch": Model(lambda p, x: (x @ p["w0"], jnp.sin(x @ p["w0"]))[0], {"w0": (4, 3), "w1": (2, 2)}, 1),
     "matrices side by side": Model(lambda p, x: jnp.tanh(jnp.einsum("nki,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 0, (3, 4)),
     "matrix with three axes": Model(lambda p, x: jnp.tanh(jnp.einsum("ni,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 1),

@@ -76,7 +76,7 @@ def test_last_and_smaller_chunk_is_not_compiled_apart():
             calls.append(1)
             return x @ params[0]
 
-        empirical.sample_at_init(init, f, X, draws=draws, key=KEY, memory=50_000)
+        empirical.sample_at_init(init, f, X, draws=draws, key=KEY, memory=100_000)
         return len(calls)
 
     assert traces(20) == traces(16) > 0

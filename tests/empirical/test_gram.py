@@ -91,6 +91,25 @@ def test_budget_too_small_for_a_pair_is_refused():
         empirical.ntk(net, params_of(), points(3), memory=2000)
 
 
+def test_budget_counts_what_is_computed_from_parameters_alone():
+    params = {"a": np.ones((100, 1)), "b": np.ones((1, 100))}
+    product = 8 * 100 * 100
+    with pytest.raises(InputError, match=r"at least \d+ bytes"):
+        empirical.ntk(lambda p, x: (x @ (p["a"] @ p["b"]))[:, :1], params, np.ones((3, 100)), memory=2 * product)
+
+
+def test_gradients_are_found_for_fewer_points_than_a_tile_where_they_need_the_memory():
+    def low_rank(p, x):
+        return jnp.tanh(x @ (p["a"] @ p["b"])) @ p["o"]
+
+    rng, shapes = np.random.default_rng(0), {"a": (60, 1), "b": (1, 60), "o": (60, 1)}
+    params, x, tiles = {name: rng.standard_normal(shape) for name, shape in shapes.items()}, rng.standard_normal((40, 60)), []
+    product = 8 * 60 * 60
+    small = empirical.ntk(low_rank, params, x, memory=30 * product, progress=lambda done, total: tiles.append(total))
+    assert len(tiles) == 1
+    assert close(small, empirical.ntk(low_rank, params, x))
+
+
 def test_later_calls_and_tiles_do_not_trace_the_function_again():
     f = Counted()
     x1, x2 = points(7), points(5, 2)

@@ -15,6 +15,7 @@ from jaxtyping import Float, Num
 from kernelregime import _checks, _precision, grams
 from kernelregime.empirical import gram, kernel, model
 from kernelregime.empirical.compiled import PROGRAMS, Kept
+from kernelregime.empirical.footprint import Footprint
 from kernelregime.empirical.model import Function
 
 CHUNK = 16  # draws a call: more would not make a call cheaper, fewer would make small models wait for their dispatch
@@ -61,9 +62,7 @@ def sample_at_init(
         size = gram.sizes(f, params, first, output=output, method=method)
         model.check_dtype(size.dtype, working)
         columns = len(first if second is None else second)
-        # Parameters exist as random bits, as normals, and as what init makes of them.
-        need = 3 * size.bytes_of_parameters + size.bytes_per_point * (len(first) + columns) + size.bytes_per_pair * len(first) * columns
-        workers = _workers(need, count, memory)
+        workers = _workers(_bytes(size, len(first), columns), count, memory)
         keys = jax.random.split(key, count)
     compute = _sampler(init, f, output, method, working)
     result = np.empty((count, len(first), columns, *kernel.tail(output, size.outputs)), working)
@@ -82,6 +81,12 @@ def _shapes(init: Init, key: Any) -> Any:
     except (TypeError, ValueError):
         raise _checks.fail("key to be a JAX random key", repr(key), "write jax.random.key(0)") from None
     return jax.eval_shape(init, key)
+
+
+def _bytes(size: Footprint, rows: int, columns: int) -> float:
+    """What one draw takes. Parameters exist as random bits, as normals, and as what init makes of them."""
+    of_points = size.bytes_per_point * (rows + columns) + size.bytes_per_pair * rows * columns
+    return 3 * size.bytes_of_parameters + size.bytes_once + of_points
 
 
 def _workers(need: float, count: int, memory: int | None) -> int:

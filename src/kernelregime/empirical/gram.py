@@ -1,5 +1,6 @@
 """The finite-width neural tangent kernel on the host: any number of points, in tiles within a memory budget."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,10 +37,10 @@ def ntk(
     `f(params, x)`: pure; params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own. `x1` (N1, ...), `x2` (N2, ...);
     x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the infinite-width kernel; "full";
     "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
-    `memory`: bytes for one tile of points, the result and the parameters apart (default: half of the free memory of the device or
-    host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast (default: that of
-    params; half precision counts as float32). `progress(done, total)` is called after every tile. The compiled program is kept with
-    `f`: further calls with the same `f` and shapes do not trace it again.
+    `memory`: bytes for what is computed at one time, the parameters and the whole result apart (default: half of the free memory of
+    the device or host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast
+    (default: that of params; half precision counts as float32). `progress(done, total)` is called after every tile. The compiled
+    program is kept with `f`: further calls with the same `f` and shapes do not trace it again.
 
     Returns: array (N1, N2) for "trace", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal".
     Raises: `InputError` for NaN or infinite params, points or kernels, for shapes that do not fit, for an f that does not compute in
@@ -61,7 +62,8 @@ def ntk(
         model.check_pair(first, second)
         size = sizes(f, params, first, output=output, method=method)
         model.check_dtype(size.dtype, working)
-        compute = PROGRAMS.get(f, (output, method), lambda reference: _compile(reference, output, method))
+        chunk, budget = share(memory, size, max(len(first), len(second)))
+        compute = PROGRAMS.get(f, (output, method, chunk), lambda reference: _compile(reference, output, method, chunk))
         result = grams.assemble(
             _Tiles(compute, params, first, None if x2 is None else second, working),
             len(first),
@@ -69,8 +71,8 @@ def ntk(
             outputs={"ntk": grams.Output(kernel.tail(output, size.outputs), _MIRROR[output])},
             dtype=working,
             bytes_per_pair=size.bytes_per_pair,
-            bytes_per_point=size.bytes_per_point,
-            memory=memory,
+            bytes_per_point=size.bytes_kept_per_point if chunk else size.bytes_per_point,
+            memory=budget,
             progress=progress,
         )["ntk"]
     return finite(result)
@@ -78,14 +80,35 @@ def ntk(
 
 def sizes(f: Function, params: PyTree, x: Any, *, output: str, method: str) -> Footprint:
     """The footprint of the kernel, kept with `f`: finding it traces `f`."""
-    leaves, structure = jax.tree.flatten(params)
-    key = (output, method, structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves), x.shape[1:], str(x.dtype))
 
     def build(reference: Callable[[], Function]) -> Footprint:
         point = jax.eval_shape(lambda points: points[0], x)  # the dtype JAX gives the points: without 64 bits it has no int64
         return footprint(reference(), params, point, output=output, method=method)
 
-    return PROGRAMS.get(f, key, build)
+    return PROGRAMS.get(f, (output, method, *_shapes(params, x)), build)
+
+
+def _shapes(params: PyTree, x: Any) -> tuple[Any, ...]:
+    leaves, structure = jax.tree.flatten(params)
+    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves), x.shape[1:], str(x.dtype)
+
+
+def share(memory: int | None, size: Footprint, n: int) -> tuple[int | None, int]:
+    """The points whose gradients are found at one time (None: all of a tile), and the bytes left for a tile; `InputError` if too few.
+
+    Where not all points fit, and gradients need more memory while they are found than while they wait, they are found in one half of
+    it and wait in the other.
+    """
+    given = grams.memory_budget(memory)
+    side = 2 * size.bytes_per_point  # a point of the rows and one of the columns
+    need = math.ceil(size.bytes_once + side + 2 * size.bytes_kept_per_point + size.bytes_per_pair)
+    if given < need:
+        raise _checks.fail(f"a memory budget of at least {need} bytes (one pair of points)", f"{given} bytes", "give a larger memory=")
+    left = given - size.bytes_once
+    if side * n + size.bytes_per_pair * n**2 <= left or size.bytes_per_point <= 2 * size.bytes_kept_per_point:
+        return None, math.floor(left)
+    chunk = max(1, math.floor(left / 2 / side))
+    return chunk, math.floor(left - chunk * side)
 
 
 def finite(result: np.ndarray) -> np.ndarray:
@@ -96,9 +119,11 @@ def finite(result: np.ndarray) -> np.ndarray:
     return result
 
 
-def _compile(reference: Callable[[], Function], output: str, method: str) -> Callable[..., Any]:
+def _compile(reference: Callable[[], Function], output: str, method: str, chunk: int | None) -> Callable[..., Any]:
     def compute(params: Any, x1: Any, x2: Any) -> Any:
-        return kernel.ntk_function(reference(), output=output, method=method)(params, x1, x2)
+        find = kernel.finder(reference(), params, x1, method)
+        rows = kernel.gradients(find, x1, chunk=chunk)
+        return kernel.contract(rows, rows if x2 is None else kernel.gradients(find, x2, chunk=chunk), output)
 
     return jax.jit(compute)
 

@@ -1,5 +1,6 @@
 """The finite-width neural tangent kernel as a pure function."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -65,19 +66,44 @@ def ntk_function(f: Function, *, output: str = "trace", method: str = "auto") ->
     _checks.one_of("method", method, METHODS)
 
     def kernel(params: PyTree, x1: Num[ArrayLike, "N1 ..."], x2: Num[ArrayLike, "N2 ..."] | None = None) -> Float[Array, "N1 N2 ..."]:
-        held, first = model.parameters(params), jnp.asarray(x1)
+        first = jnp.asarray(x1)
         second = first if x2 is None else jnp.asarray(x2)
         model.check_pair(first, second)
-        point = jax.ShapeDtypeStruct(first.shape[1:], first.dtype)
-        result = model.outputs(f, params, point)
-        find = _finder(f, held, plan(f, held, point, method))
-        rows = jax.vmap(find)(first)
-        columns = rows if x2 is None else jax.vmap(find)(second)
-        parts = [_contract(r, c, output) for r, c in zip(rows, columns, strict=True)]
-        shape = (len(first), len(second), *tail(output, result.size))
-        return reduce(add, parts).transpose(_ORDER[output]) if parts else jnp.zeros(shape, result.dtype)
+        find = finder(f, params, first, method)
+        rows = gradients(find, first)
+        return contract(rows, rows if x2 is None else gradients(find, second), output)
 
     return kernel
+
+
+def finder(f: Function, params: PyTree, x: Any, method: str) -> Callable[[Array], list[Gradients]]:
+    """The function that finds the gradients at one point (without the axis N), for points as in `x`."""
+    held, point = model.parameters(params), jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+    result = model.outputs(f, params, point)
+    chosen = plan(f, held, point, method)
+    program = chosen.program
+    if program is None:
+        return lambda point: _jacobians(model.single(f, held), held, point)
+    if not chosen.sites:
+        return lambda point: [Gradients((jnp.ones(1, result.dtype),), jnp.zeros((result.size, 1), result.dtype))]
+    return lambda point: _signals(program, chosen.sites, held, point)
+
+
+def gradients(find: Callable[[Array], list[Gradients]], x: Array, *, chunk: int | None = None) -> list[Gradients]:
+    """The gradients at all points; found for `chunk` points at a time (default: all)."""
+    n = len(x)
+    chunks = math.ceil(n / (chunk or max(n, 1)))
+    if chunks <= 1:
+        return jax.vmap(find)(x)
+    each = math.ceil(n / chunks)
+    filled = x[jnp.minimum(jnp.arange(chunks * each), n - 1)].reshape(chunks, each, *x.shape[1:])
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], jax.lax.map(jax.vmap(find), filled))
+
+
+def contract(rows: list[Gradients], columns: list[Gradients], output: str) -> Float[Array, "N1 N2 ..."]:
+    """The kernel from the gradients of both sets of points."""
+    parts = [_contract(r, c, output) for r, c in zip(rows, columns, strict=True)]
+    return reduce(add, parts).transpose(_ORDER[output])
 
 
 def tail(output: str, outputs: int) -> tuple[int, ...]:
@@ -98,14 +124,6 @@ def plan(f: Function, held: Parameters, point: Any, method: str) -> Plan:
     return Plan(program, sites) if products or method == "structured" else Plan(None, {})
 
 
-def _finder(f: Function, held: Parameters, chosen: Plan) -> Callable[[Array], list[Gradients]]:
-    """The gradients at one point (without the axis N)."""
-    program = chosen.program
-    if program is None:
-        return lambda point: _jacobians(model.single(f, held), held, point)
-    return lambda point: _signals(program, chosen.sites, held, point)
-
-
 def _jacobians(single: Callable[..., Array], held: Parameters, point: Array) -> list[Gradients]:
     def outputs(trained: Sequence[Array]) -> Array:
         return single(held.replace(trained), point)
@@ -117,13 +135,16 @@ def _jacobians(single: Callable[..., Array], held: Parameters, point: Array) -> 
 
 
 def _signals(program: Program, sites: dict[int, list[Entrance]], held: Parameters, point: Array) -> list[Gradients]:
-    def shifted(shifts: dict[int, Array]) -> tuple[Array, dict[int, tuple[Array, ...]]]:
-        values = program.run(held.leaves, point, shifts)
+    # A parameter that is its own site takes the place of the leaf; anywhere else zero is added.
+    def shifted(given: dict[int, Array]) -> tuple[Array, dict[int, tuple[Array, ...]]]:
+        leaves = [given.get(index, leaf) for index, leaf in enumerate(held.leaves)]
+        values = program.run(leaves, point, {site: value for site, value in given.items() if site >= len(leaves)})
         out = values[program.output]
         return out, {site: tuple(_source(entrance, values, out.dtype) for entrance in group) for site, group in sites.items()}
 
-    still = {site: jnp.zeros(program.types[site].shape, program.types[site].dtype) for site in sites}
-    out, pullback, sources = jax.vjp(shifted, still, has_aux=True)
+    inputs = dict(enumerate(held.leaves))
+    given = {site: inputs.get(site, jnp.zeros(program.types[site].shape, program.types[site].dtype)) for site in sites}
+    out, pullback, sources = jax.vjp(shifted, given, has_aux=True)
     [signals] = jax.vmap(pullback)(jnp.eye(out.size, dtype=out.dtype))
     return [Gradients(sources[site], signals[site].reshape(out.size, -1).astype(out.dtype)) for site in sites]
 

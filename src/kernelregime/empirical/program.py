@@ -16,7 +16,7 @@ from jax.extend import core
 
 # Calls whose body may take their place without a change in values or derivatives. custom_jvp and custom_vjp calls are not among
 # them: their bodies do not hold their derivatives.
-_INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"})
+INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"})
 # Rearrangements of entries, changes of sign at most: isometries where they keep the number of entries.
 _REARRANGEMENTS = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
 _ISOMETRIES = _REARRANGEMENTS | {"neg", "copy", "copy_p", "convert_element_type"}
@@ -146,7 +146,7 @@ class _Flattened:
 
 def _body(equation: Any) -> tuple[Any, Sequence[Any]] | None:
     """The jaxpr and constants of a call that may be put in line."""
-    if str(equation.primitive) not in _INLINED:
+    if str(equation.primitive) not in INLINED:
         return None
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
     if isinstance(inner, core.ClosedJaxpr):
