@@ -82,6 +82,15 @@ def test_last_and_smaller_chunk_is_not_compiled_apart():
     assert traces(20) == traces(16) > 0
 
 
+def test_function_whose_rows_depend_on_one_another_is_refused():
+    def centred(params, x):
+        out = relu_net(params, x)
+        return out - out.mean(0)
+
+    with pytest.raises(InputError, match="each row of x on its own"):
+        empirical.sample_at_init(init, centred, X, draws=2, key=KEY)
+
+
 def test_precision_follows_the_initialization_unless_given():
     def half(key):
         return {"w": jax.random.normal(key, (3, 1), "float16")}

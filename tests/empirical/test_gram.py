@@ -110,6 +110,47 @@ def test_gradients_are_found_for_fewer_points_than_a_tile_where_they_need_the_me
     assert close(small, empirical.ntk(low_rank, params, x))
 
 
+def batch_norm(p, x):
+    h = x @ p["w"]
+    return ((h - h.mean(0)) / jnp.sqrt(h.var(0) + 1e-5)) @ p["v"]
+
+
+def dropout(p, x):
+    h = x @ p["w"]
+    return (h * jax.random.bernoulli(jax.random.key(0), 0.5, h.shape)) @ p["v"]
+
+
+@pytest.mark.parametrize(
+    ("f", "change"),
+    [
+        (batch_norm, "another row"),
+        (lambda p, x: net(p, x) + net(p, x).sum(0), "another row"),
+        (lambda p, x: net(p, jnp.flip(x, 0)), "another row"),
+        (dropout, "their place or number"),
+        (lambda p, x: net(p, x) / len(x), "their place or number"),
+    ],
+)
+def test_function_whose_rows_depend_on_one_another_is_refused(f, change):
+    for x1, x2 in ((points(3), None), (points(1), points(2, 2)), (np.concatenate([points(1), points(2)]), None)):
+        with pytest.raises(InputError, match=f"each row of x on its own; got rows that change with {change}"):
+            empirical.ntk(f, params_of(), x1, x2)
+
+
+def test_rounding_that_depth_amplifies_is_not_taken_for_rows_that_depend_on_one_another():
+    def chaotic(p, x):
+        for _ in range(60):
+            x = jnp.tanh(x @ p)
+        return x
+
+    def coarse(p, x):
+        return (x.astype("bfloat16") @ p.astype("bfloat16")).astype(p.dtype)
+
+    rng = np.random.default_rng(0)
+    p, x = rng.standard_normal((32, 32)).astype("float32"), rng.standard_normal((3, 32)).astype("float32")
+    for f in (chaotic, coarse):
+        assert empirical.ntk(f, p, x).shape == (3, 3)
+
+
 def test_later_calls_and_tiles_do_not_trace_the_function_again():
     f = Counted()
     x1, x2 = points(7), points(5, 2)

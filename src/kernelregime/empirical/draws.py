@@ -61,6 +61,7 @@ def sample_at_init(
         model.check_pair(first, first if second is None else second)
         size = gram.sizes(f, params, first, output=output, method=method)
         model.check_dtype(size.dtype, working)
+        gram.check_rows(f, _normal(params), first, first if second is None else second)
         columns = len(first if second is None else second)
         workers = _workers(_bytes(size, len(first), columns), count, memory)
         keys = jax.random.split(key, count)
@@ -81,6 +82,14 @@ def _shapes(init: Init, key: Any) -> Any:
     except (TypeError, ValueError):
         raise _checks.fail("key to be a JAX random key", repr(key), "write jax.random.key(0)") from None
     return jax.eval_shape(init, key)
+
+
+def _normal(params: Any) -> Any:
+    """Normal parameters of these shapes: whether rows depend on one another shows at any, and `init` would have to be compiled."""
+    rng, held = np.random.default_rng(0), model.parameters(params)
+    leaves = [np.zeros(leaf.shape, leaf.dtype) for leaf in held.leaves]
+    drawn = [rng.standard_normal(leaf.shape).astype(leaf.dtype) / max(leaf.shape, default=1) ** 0.5 for leaf in held.values]
+    return model.Parameters(leaves, held.trained, held.structure).rebuild(drawn)
 
 
 def _bytes(size: Footprint, rows: int, columns: int) -> float:

@@ -44,7 +44,7 @@ def ntk(
 
     Returns: array (N1, N2) for "trace", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal".
     Raises: `InputError` for NaN or infinite params, points or kernels, for shapes that do not fit, for an f that does not compute in
-    `dtype`, and for a budget too small for a pair of points.
+    `dtype` or whose rows depend on one another, and for a budget too small for a pair of points.
 
     Source: Lee et al. (2019), arXiv:1902.06720, eq. 4; structured derivatives: Novak et al. (2022), arXiv:2206.08720.
 
@@ -62,6 +62,7 @@ def ntk(
         model.check_pair(first, second)
         size = sizes(f, params, first, output=output, method=method)
         model.check_dtype(size.dtype, working)
+        check_rows(f, params, first, second)
         chunk, budget = share(memory, size, max(len(first), len(second)))
         compute = PROGRAMS.get(f, (output, method, chunk), lambda reference: _compile(reference, output, method, chunk))
         result = grams.assemble(
@@ -109,6 +110,13 @@ def share(memory: int | None, size: Footprint, n: int) -> tuple[int | None, int]
         return None, math.floor(left)
     chunk = max(1, math.floor(left / 2 / side))
     return chunk, math.floor(left - chunk * side)
+
+
+def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> None:
+    """`InputError` if `f` at two points is not `f` at each alone; tried once for every `f` and shapes."""
+    others = (row for x in (x1, x2) for row in x if not np.array_equal(row, x1[0]))
+    pair = np.stack([x1[0], next(others, x1[0])])
+    PROGRAMS.get(f, ("rows", *_shapes(params, x1)), lambda reference: model.check_rows(reference(), params, pair))
 
 
 def finite(result: np.ndarray) -> np.ndarray:

@@ -99,6 +99,33 @@ def check_dtype(found: Any, asked: np.dtype) -> None:
         raise _checks.fail(f"f to compute in {asked}", f"{found} outputs", do)
 
 
+def check_rows(f: Function, params: Any, pair: np.ndarray) -> None:
+    """`InputError` if a row of `f` depends on another row, on its place, or on their number.
+
+    With another beside it, a row goes through the same arithmetic. In another place or number it may be rounded differently, in bfloat16
+    at worst, and depth may amplify that: it is told apart where it moves by more than a change of the parameters by √ε moves it.
+    """
+    compute = jax.jit(lambda params, x: jnp.reshape(f(params, x), (len(x), -1)))
+    two, same, three = (np.asarray(compute(params, pair[rows]), np.float64) for rows in ([0, 1], [0, 0], [0, 0, 0]))
+    step = float(jnp.finfo(jnp.bfloat16).eps) ** 0.5
+    moved = np.asarray(compute(_scattered(parameters(params), step), pair[[0, 0]]), np.float64)
+    with np.errstate(invalid="ignore"):  # values that are not finite are told apart elsewhere
+        largest = np.abs(same).max()
+        beside = np.abs(two[0] - same[0]).max() > float(np.finfo(parameters(params).values[0].dtype).eps) ** 0.5 * largest
+        elsewhere = np.abs(three - same[0]).max() > step * largest + np.abs(moved - same).max()
+    if beside or elsewhere:
+        got = f"rows that change with {'another row' if beside else 'their place or number'}"
+        do = "take out batch statistics and dropout (for batch norm, use its running averages)"
+        raise _checks.fail("f(params, x) to give each row of x on its own", got, do)
+
+
+def _scattered(held: Parameters, step: float) -> Any:
+    """The pytree with every parameter larger or smaller by the fraction `step`, at random."""
+    rng = np.random.default_rng(0)
+    values = [np.asarray(leaf) for leaf in held.values]
+    return held.rebuild([value + value * (step * (2 * rng.integers(2, size=value.shape) - 1)).astype(value.dtype) for value in values])
+
+
 def difference(params: Any, held: Parameters) -> list[jax.Array]:
     """The floating-point leaves of `params` less those of `held`; `InputError` unless structure and shapes agree."""
     given = parameters(params)
