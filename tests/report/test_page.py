@@ -119,7 +119,7 @@ def test_the_verdict_comes_first_and_function_space_before_all_other_evidence(re
 
 
 def test_what_agreement_means_is_said_before_the_first_table(read):
-    assert read.words.index("What to do") < read.words.index("within four standard errors (sem)") < read.words.index(SECTIONS[0].title)
+    assert read.words.index("What to do") < read.words.index("within three standard errors (sem)") < read.words.index(SECTIONS[0].title)
 
 
 def test_what_is_already_so_stands_apart_from_what_is_to_be_done(diagnosis):

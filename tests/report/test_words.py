@@ -19,7 +19,7 @@ def evidence(mean, sem, n, predicted, key="any"):
     [
         (evidence(1.0, 0.1, 5, None), "none", "no prediction"),
         (evidence(1.0, 0.1, 5, 1.3), "holds", "agrees"),
-        (evidence(1.0, 0.1, 5, 1.5), "fails", "differs"),
+        (evidence(1.0, 0.1, 5, 1.7), "fails", "differs"),
         (evidence(1.0, math.nan, 1, 1.0), "unknown", "no error bar"),
         (evidence(1.0, 2.0, 5, 1.0), "unknown", "too noisy"),
         (evidence(math.nan, math.nan, 5, 1.0), "unknown", "cannot tell"),

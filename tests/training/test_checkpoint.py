@@ -140,6 +140,7 @@ OTHERS = {
     "probe steps": {"probe_steps": [0, 60]},
     "probe names": {"probes": {}},
     "precision": {"dtype": "float64"},
+    "an array the probes use": {"depends_on": {"points": np.ones(3)}},
 }
 
 
@@ -162,6 +163,17 @@ def test_a_checkpoint_of_other_data_or_params_is_refused_and_left_alone(finished
     given = {"params": PARAMS, "x": KILLED["X"], "y": KILLED["Y"]}
     given[part] = jax.tree.map(lambda a: a + np.where(np.arange(a.size).reshape(a.shape) == 0, 1e-3, 0), given[part])
     assert_refused(finished[0], "checkpoint of these settings", lambda: run(**given, checkpoint=finished[0]))
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"rows": 24}, {"rows": 6, "points": [0.0]}, {"points": [0.0, 1.0]}, {"points": [0.0, 2.0], "rows": 24}]
+)
+def test_a_checkpoint_is_told_apart_by_what_its_probes_used(tmp_path, other):
+    path = tmp_path / "run.npz"
+    used = {"rows": 24, "points": np.array([0.0, 1.0])}
+    whole = run(steps=2, probe_steps=[0], checkpoint=path, depends_on=used)
+    assert_bitwise(run(steps=2, probe_steps=[0], checkpoint=path, depends_on=dict(reversed(used.items()))), whole)
+    assert_refused(path, "checkpoint of these settings", lambda: run(steps=2, probe_steps=[0], checkpoint=path, depends_on=other))
 
 
 def test_a_checkpoint_of_another_model_is_refused_and_left_alone(tmp_path):

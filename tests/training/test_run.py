@@ -134,6 +134,22 @@ def test_an_optax_factory_takes_a_rate_for_every_seed():
     assert_seed(trace, 1, *optax_loop(optax.adamw(0.02), half_squares, 10, one(PARAMS, 1)))
 
 
+@pytest.mark.parametrize("rates", [0.05, [0.01, 0.02, 0.05]])
+def test_held_params_do_not_move_under_weight_decay_and_the_others_train_as_without_them(rates):
+    def decayed(rate):
+        return optax.adamw(rate, weight_decay=1.0)
+
+    def shifted(params, x):
+        return mlp(params["now"], x) + 0.0 * mlp(params["start"], x)
+
+    both = training.holding(decayed, {"start": "hold", "now": "train"})
+    trace = training.train(shifted, {"start": PARAMS, "now": PARAMS}, X, Y, steps=10, learning_rate=rates, optimizer=both)
+    alone = training.train(mlp, PARAMS, X, Y, steps=10, learning_rate=rates, optimizer=decayed)
+    for name, value in PARAMS.items():
+        np.testing.assert_array_equal(trace.params["start"][name], value)
+        np.testing.assert_allclose(trace.params["now"][name], alone.params[name], **EXACT)
+
+
 HOT = np.eye(O)[RNG.integers(0, O, N)]
 
 

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
-from kernelregime import prediction, theory
+from kernelregime import theory
 from kernelregime._checks import InputError
 from kernelregime.data import Dataset
+from kernelregime.diagnosis import pace
+from kernelregime.diagnosis.course import Course
 from kernelregime.diagnosis.findings import Findings
 from kernelregime.diagnosis.limit import Limit
 from kernelregime.diagnosis.run import Run
@@ -17,17 +19,20 @@ from kernelregime.networks import FullyConnected
 LARGEST_EXCESS = 5  # times a bound, beyond which its law of width is no longer trusted
 
 
-def advise(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: Limit | None, found: Findings) -> tuple[str, ...]:
+def advise(
+    subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: Limit | None, found: Findings, course: Course
+) -> tuple[str, ...]:
     """Sentences, most useful first."""
     known = {item.key: item.measured.mean for item in found.evidence}
-    if "diverged" in run.status:  # what was measured then says nothing about width
+    stable = not (course.diverged | course.without_comparison).any()
+    if not stable:  # what was measured then says nothing about width
         known = {}
     out = []
     if subject.spec is not None and subject.spec.depth > 1:
         out += _width(subject.spec, dataset.x_train, known, settings)
         out += _edge(subject.spec)
     out += _rate(run, settings)
-    if at is not None and settings.closed_form:
+    if at is not None and settings.closed_form and stable:
         out += _time(run, dataset, settings, at)
     return tuple(out)
 
@@ -97,12 +102,11 @@ def _rate(run: Run, settings: Settings) -> list[str]:
 
 
 def _time(run: Run, dataset: Dataset, settings: Settings, at: Limit) -> list[str]:
-    rate = float(np.median(run.learning_rate))
-    steps = prediction.time_to_fraction(
-        at.ntk.train, dataset.y_train, settings.stop_fraction, learning_rate=rate, reduction=settings.reduction
-    )
+    rate, spectrum, y = float(np.median(run.learning_rate)), at.ntk.train, dataset.y_train
+    left = pace.factors(spectrum.values, rate / settings.size(y))
+    steps = pace.steps_to(settings.stop_fraction, pace.energies(spectrum, y), left)
     if not math.isfinite(steps):
         return [f"the infinite-width NTK never brings the loss on these targets to {settings.stop_fraction:g} of its start"]
     goal = f"brings the loss on the targets to {settings.stop_fraction:g}"
     used = int(np.median(run.stopped))
-    return [f"steps in which the infinite-width NTK {goal}: {math.ceil(steps)} at learning rate {rate:.3g} (used: {used})"]
+    return [f"steps in which the infinite-width NTK {goal}: {int(steps)} at learning rate {rate:.3g} (used: {used})"]

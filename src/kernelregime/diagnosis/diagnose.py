@@ -12,10 +12,11 @@ import numpy as np
 from kernelregime import data as datasets
 from kernelregime._checks import fail, one_of
 from kernelregime.data import Dataset
-from kernelregime.diagnosis import advice, conditioning, drift, function_space, phase, randomness, verdict
+from kernelregime.diagnosis import advice, conditioning, course, drift, function_space, phase, randomness, verdict
 from kernelregime.diagnosis.findings import Findings
-from kernelregime.diagnosis.limit import limit
-from kernelregime.diagnosis.run import Progress, Run, run
+from kernelregime.diagnosis.initial import Progress
+from kernelregime.diagnosis.limit import Limit, limit
+from kernelregime.diagnosis.run import Run, run
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.diagnosis.subject import Subject, subject
 from kernelregime.results import Diagnosis, Verdict, environment
@@ -45,9 +46,9 @@ def diagnose(
     infinite-width prediction; `Diagnosis.missing` says what falls away. `data`: a `data.Dataset`, or a name or file for `load`.
     `settings`: a `Settings`; `options` set its fields singly (`seeds=`, `steps=`, `learning_rate=`, `thresholds=`, ...). `checkpoint`: a
     file to keep training in: an interrupt (Ctrl-C) is passed on when the file is written, and the same call goes on from there.
-    Without one, an interrupt of the training returns the diagnosis of what is done, "inconclusive". `progress(task, done, total)`
-    is called as the work goes on. Kernels default to the `ntk` parameterization; in `standard` their eigenvalues are
-    given divided by the width.
+    Without one, an interrupt of the training returns the diagnosis of what is done, "inconclusive"; one that comes later is passed on.
+    `progress(task, done, total)` is called as the work goes on. Kernels default to the `ntk` parameterization; in `standard` their
+    eigenvalues are given divided by the width.
 
     Returns a `Diagnosis`: verdict, evidence (each number with its standard error over seeds and the theory's prediction), advice, raw
     arrays. `report.write` makes it a page. Raises: `InputError` for input that cannot be used.
@@ -64,10 +65,14 @@ def diagnose(
     clock = _Clock()
     measured = run(what, dataset, chosen, checkpoint=None if checkpoint is None else Path(checkpoint), progress=report)
     clock.mark("training")
-    found = _evidence(what, measured, dataset, chosen, report, clock)
-    chance = 1 - 1 / max(2, dataset.y_train.shape[1])
-    regime, why_regime = verdict.regime(found, measured, chosen)
-    train, why_train = verdict.trainable(found, measured, chosen, chance)
+    at = limit(what.network, dataset, chosen) if what.network is not None else None
+    clock.mark("infinite-width kernels")
+    went = course.course(measured, dataset, chosen, at)
+    found = _evidence(what, measured, dataset, chosen, at, report)
+    found += Findings(advice=advice.advise(what, measured, dataset, chosen, at, found, went))
+    clock.mark("evidence")
+    regime, why_regime = verdict.regime(found.evidence, went, chosen.thresholds)
+    train, why_train = verdict.trainable(found.evidence, went, chosen.thresholds)
     return Diagnosis(
         verdict=Verdict(regime, train, (*why_regime, *why_train), found.advice),
         evidence=found.evidence,
@@ -123,10 +128,8 @@ def _fields(settings: Settings) -> dict[str, Any]:
     return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 
-def _evidence(what: Subject, measured: Run, dataset: Dataset, settings: Settings, progress: Progress, clock: "_Clock") -> Findings:
+def _evidence(what: Subject, measured: Run, dataset: Dataset, settings: Settings, at: Limit | None, progress: Progress) -> Findings:
     """Every group of evidence, function space first."""
-    at = limit(what.network, dataset, settings) if what.network is not None else None
-    clock.mark("infinite-width kernels")
     found = Findings(missing=() if at is not None else NEEDS_SPEC)
     found += function_space.linearization(measured) + function_space.losses(measured, dataset, settings)
     if at is not None and settings.closed_form:
@@ -142,8 +145,7 @@ def _evidence(what: Subject, measured: Run, dataset: Dataset, settings: Settings
         found += Findings(
             missing=(f"digits of the infinite-width kernel: the quadrature of its activation is good to {at.error:.1g} only",)
         )
-    clock.mark("evidence")
-    return found + Findings(advice=advice.advise(what, measured, dataset, settings, at, found))
+    return found
 
 
 def _config(what: Subject, dataset: Dataset, settings: Settings, measured: Run) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import numpy as np
 from kernelregime import observables, prediction
 from kernelregime.claims import Estimate
 from kernelregime.data import Dataset
-from kernelregime.diagnosis.findings import Findings
-from kernelregime.diagnosis.limit import Limit, ensemble
+from kernelregime.diagnosis.findings import Findings, positive
+from kernelregime.diagnosis.limit import Limit, ends, ensemble
 from kernelregime.diagnosis.run import Run
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.results import Evidence
@@ -58,26 +58,25 @@ def losses(run: Run, dataset: Dataset, settings: Settings) -> Findings:
 
 
 def against_ensemble(run: Run, dataset: Dataset, settings: Settings, at: Limit) -> Findings:
-    """z-scores of the trained networks under the infinite-width ensemble at the same time, and the ensemble's mean loss."""
-    times = run.learning_rate * run.stopped
-    law = ensemble(at, dataset, settings, "test", times)
+    """z-scores of the trained networks under the infinite-width ensemble after the same training, and the ensemble's mean loss."""
+    law = ends(at, dataset, settings, "test", run)
     std = np.sqrt(law.variance)
     # where training leaves nothing of the prior's spread a z-score is a ratio of rounding errors
     known = std > 1e-6 * np.sqrt(np.diag(np.asarray(at.nngp.test)))
     z = np.where(known[..., None], (run.outputs_test[-1] - law.mean) / np.where(known, std, 1)[..., None], np.nan)
     seen = known.any(axis=1)
+    squares, caution = positive(np.nanmean(z[seen] ** 2, axis=(1, 2))) if seen.any() else (Estimate(np.nan, np.nan, 0), "")
     score = Evidence(
         "ensemble_z_rms",
         GROUP,
         "Root mean square z-score under the infinite-width ensemble",
-        _root(Estimate.of(np.nanmean(z[seen] ** 2, axis=(1, 2)))) if seen.any() else Estimate(float("nan"), float("nan"), 0),
+        _root(squares),
         predicted=1.0,
         source="Lee et al. 2019, eqs 14 and 15",
-        comment="far above 1: the infinite-width ensemble does not contain the trained networks",
+        comment="; ".join(filter(None, ("far above 1: the infinite-width ensemble does not contain the trained networks", caution))),
     )
-    middle = int(np.argsort(times)[len(times) // 2])
-    path_times = float(np.mean(run.learning_rate)) * run.steps
-    path = ensemble(at, dataset, settings, "train", path_times)
+    middle = int(np.argsort(run.learning_rate * run.stopped)[run.seeds // 2])
+    path = ensemble(at, dataset, settings, "train", float(np.mean(run.learning_rate)), run.steps)
     outputs = dataset.y_train.shape[1]
     expected = 0.5 * (np.sum((path.mean - dataset.y_train) ** 2, axis=(1, 2)) + outputs * np.sum(path.variance, axis=1))
     arrays = {
@@ -99,14 +98,14 @@ def _root(square: Estimate) -> Estimate:
 
 
 def test_errors(run: Run, dataset: Dataset, settings: Settings, at: Limit | None) -> Findings:
-    """Test errors of network, linearized network, infinite-width NTK (mean at the same time) and NNGP posterior mean.
+    """Test errors of network, linearized network, infinite-width NTK (mean after the same training) and NNGP posterior mean.
 
     Beside the first two stands what theory expects of one member of the ensemble, whose outputs still carry its initialization.
     """
     predictors = {"network": run.outputs_test[-1], "linearized": run.linear_test[-1]}
     member = None
     if at is not None and settings.closed_form:
-        law = ensemble(at, dataset, settings, "test", run.learning_rate * run.stopped)
+        law = ends(at, dataset, settings, "test", run)
         noise = np.random.default_rng(settings.seed).standard_normal((MEMBERS, *law.mean.shape))
         members = law.mean + np.sqrt(law.variance)[..., None] * noise
         member = float(np.mean(_errors(members.reshape(-1, *law.mean.shape[1:]), dataset)))

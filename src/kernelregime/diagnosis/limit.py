@@ -1,4 +1,4 @@
-"""The infinite-width network beside the trained ones: its kernels on the data, and its ensemble at the times the seeds ended."""
+"""The infinite-width network beside the trained ones: its kernels on the data, and its ensemble after the same training."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from kernelregime import infinite, prediction
 from kernelregime.data import Dataset
+from kernelregime.diagnosis.run import Run
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.layers import Layer
 
@@ -31,10 +32,39 @@ def limit(network: Layer, dataset: Dataset, settings: Settings) -> Limit:
     return Limit(ntk, nngp, both.ntk[:n, :n], both.error)
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Mean (S, M, O) and variance (S, M) of the ensemble after the training of each seed."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
 def ensemble(
-    at: Limit, dataset: Dataset, settings: Settings, points: prediction.ensembles.Points, times: np.ndarray
+    at: Limit, dataset: Dataset, settings: Settings, points: prediction.ensembles.Points, rate: float, steps: np.ndarray
 ) -> prediction.Ensemble:
-    """The ensemble under gradient flow at `times` = learning rate × steps; every seed has its own rate, so time carries it."""
+    """The ensemble after gradient descent of `steps` (T,) at learning rate `rate`; where Θ_∞ is not stable at it, under gradient flow."""
+    stable = prediction.max_learning_rate(at.ntk.train, reduction=settings.reduction, outputs=dataset.y_train.shape[1])
     return prediction.ensemble(
-        at.ntk, at.nngp, dataset.y_train, times=times, points=points, covariance="diagonal", reduction=settings.reduction
+        at.ntk,
+        at.nngp,
+        dataset.y_train,
+        times=steps,
+        points=points,
+        covariance="diagonal",
+        dynamics="descent" if rate < stable else "flow",
+        learning_rate=rate,
+        reduction=settings.reduction,
     )
+
+
+def ends(at: Limit, dataset: Dataset, settings: Settings, points: prediction.ensembles.Points, run: Run) -> Ends:
+    """The ensemble after the steps of each seed at its own learning rate."""
+    mean: list[np.ndarray] = [np.empty(0)] * run.seeds
+    variance = list(mean)
+    for rate in np.unique(run.learning_rate):  # one call for all seeds of a rate
+        same = np.flatnonzero(run.learning_rate == rate)
+        law = ensemble(at, dataset, settings, points, float(rate), run.stopped[same])
+        for place, seed in enumerate(same):
+            mean[seed], variance[seed] = law.mean[place], law.variance[place]
+    return Ends(np.stack(mean), np.stack(variance))

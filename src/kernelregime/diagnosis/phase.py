@@ -12,7 +12,7 @@ from kernelregime import _precision, theory
 from kernelregime.activations import Nonlinearity
 from kernelregime.claims import Estimate
 from kernelregime.data import Dataset
-from kernelregime.diagnosis.findings import Findings
+from kernelregime.diagnosis.findings import Findings, positive
 from kernelregime.diagnosis.limit import Limit
 from kernelregime.diagnosis.randomness import first_output
 from kernelregime.diagnosis.run import Run
@@ -73,9 +73,9 @@ def _output_variance(run: Run, at: Limit | None) -> Findings:
     if at is None:
         return Findings()
     predicted = float(np.mean(np.diag(np.asarray(at.nngp.test))))
-    measured = Estimate.of(np.mean(run.initial.test.astype(np.float64) ** 2, axis=(1, 2)))
-    label = "Variance of the outputs at initialization"
-    return Findings((Evidence("output_variance", GROUP, label, measured, predicted, "NNGP kernel (Lee et al. 2018, eq. 5)"),))
+    measured, caution = positive(np.mean(run.initial.test.astype(np.float64) ** 2, axis=(1, 2)))
+    label, source = "Variance of the outputs at initialization", "NNGP kernel (Lee et al. 2018, eq. 5)"
+    return Findings((Evidence("output_variance", GROUP, label, measured, predicted, source, comment=caution),))
 
 
 def _chi(subject: Subject, run: Run, dataset: Dataset, settings: Settings) -> Evidence:
@@ -94,7 +94,7 @@ def _chi(subject: Subject, run: Run, dataset: Dataset, settings: Settings) -> Ev
     with _precision.enter(settings.dtype):
         growth = np.asarray(square(run.initial.params, jnp.asarray(x, settings.dtype)), np.float64) / spec.sigma_w2
     exponent = 1 / (spec.depth - 1)
-    mean = Estimate.of(growth)
+    mean, caution = positive(growth)
     value = mean.mean**exponent
     measured = Estimate(value, value * exponent * mean.sem / mean.mean, mean.n)
     q1 = spec.sigma_w2 * np.mean(x**2, axis=1) + (spec.sigma_b2 or 0.0)
@@ -109,4 +109,5 @@ def _chi(subject: Subject, run: Run, dataset: Dataset, settings: Settings) -> Ev
         measured,
         predicted=float(np.average(growths, weights=counts) ** exponent),
         source="Schoenholz et al. 2017, eq. 17, at this depth and these inputs",
+        comment=caution,
     )

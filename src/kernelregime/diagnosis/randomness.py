@@ -13,8 +13,9 @@ from kernelregime._checks import InputError
 from kernelregime.claims import Estimate
 from kernelregime.data import Dataset
 from kernelregime.diagnosis.findings import Findings
+from kernelregime.diagnosis.initial import Progress
 from kernelregime.diagnosis.limit import Limit
-from kernelregime.diagnosis.run import Progress, Run
+from kernelregime.diagnosis.run import Run
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.diagnosis.subject import Subject
 from kernelregime.networks import FullyConnected
@@ -50,16 +51,16 @@ def _dispersion(subject: Subject, run: Run, dataset: Dataset, settings: Settings
     draws = int(max(3, min(settings.draws, max(20, LARGEST_SAMPLE // size))))
     x = dataset.x_train[:1]
     samples = _draws(subject, x, draws, settings, progress)
-    estimate = theory.dispersion_estimate(samples)
+    sampled = theory.dispersion_estimate(samples)
+    estimate, caution = sampled.estimate, "" if sampled.reliable else sampled.status
     exact, why = _exact(subject.spec, x[0])
     spread = math.sqrt(max(estimate.mean - 1, 0.0))
     sem = estimate.sem / (2 * spread) if spread > 0 else estimate.sem
-    caution = "" if estimate.reliable else estimate.status
     dispersion = Evidence(
         "dispersion",
         GROUP,
         "Dispersion of the NTK at one input",
-        Estimate(estimate.mean, estimate.sem, draws),
+        estimate,
         predicted=exact,
         source="exact finite-width moments for ReLU" if exact is not None else "",
         comment="; ".join(word for word in ("E Θ(x,x)² / (E Θ(x,x))²", why, caution) if word),
@@ -72,7 +73,7 @@ def _dispersion(subject: Subject, run: Run, dataset: Dataset, settings: Settings
         predicted=None if exact is None else math.sqrt(max(exact - 1, 0.0)),
         source="exact finite-width moments for ReLU" if exact is not None else "",
         role="regime",
-        comment=why,
+        comment="; ".join(word for word in (why, caution) if word),
     )
     return Findings((dispersion, relative), {"ntk_samples": samples / np.mean(samples)})
 

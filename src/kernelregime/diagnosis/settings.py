@@ -20,8 +20,10 @@ class Thresholds:
     `kernel_*` and `near_*` bound "kernel regime" and "near kernel regime" (beyond: "feature learning") for: the relative error
     of the linearized network in function space (`linearization`), the relative change of the NTK during training (`drift`), and
     the relative standard deviation of Θ(x, x) over initializations (`randomness`). `trainable_unexplained`: a network is trainable
-    if its train residual is at most this share of the targets' variance. `least_training`: learning rate × λ_max × steps below which
-    even the fastest mode has not trained and nothing is concluded. `least_seeds`: below it nothing is concluded.
+    if its train residual is at most this share of the targets' variance. Where a network has not reached its goal and its
+    linearization neither, more steps may help, unless those taken are `many_times` what the infinite-width kernel needs, or there is no
+    hope: the kernel at initialization needs `many_times` the steps taken, and learning rate × λ_max × steps of `hopeless_training`,
+    when learning rate × λ_max × (steps taken) is at least `least_training`. `least_seeds`: below it nothing is concluded.
     """
 
     kernel_linearization: float = 0.1
@@ -32,6 +34,8 @@ class Thresholds:
     near_randomness: float = 1.0
     trainable_unexplained: float = 0.5
     least_training: float = 20.0
+    hopeless_training: float = 1e5
+    many_times: float = 10.0
     least_seeds: float = 5
 
     def __post_init__(self) -> None:

@@ -5,9 +5,8 @@ import math
 import numpy as np
 
 from kernelregime.claims import Estimate
-from kernelregime.diagnosis.findings import Findings
-from kernelregime.diagnosis.run import Run
-from kernelregime.diagnosis.settings import Settings, Thresholds
+from kernelregime.diagnosis.course import Course, Goal
+from kernelregime.diagnosis.settings import Thresholds
 from kernelregime.results import Evidence
 from kernelregime.results.schema import Regime, Trainable
 
@@ -31,6 +30,7 @@ CRITERIA: dict[str, tuple[str, int, tuple[str, str, str]]] = {
         ),
     ),
 }
+ALL, NONE = 0.8, 0.2  # shares of the seeds that count as all and as none
 
 
 def spread(value: Estimate) -> tuple[float, float]:
@@ -43,14 +43,13 @@ def level(value: float, lower: float, upper: float) -> int:
     return 0 if value <= lower else 1 if value <= upper else 2
 
 
-def regime(found: Findings, run: Run, settings: Settings) -> tuple[Regime, list[str]]:
+def regime(evidence: tuple[Evidence, ...], course: Course, thresholds: Thresholds) -> tuple[Regime, list[str]]:
     """The regime and the reasons, worst criterion first."""
-    thresholds = settings.thresholds
-    blockers = _blockers(run, settings)
+    blockers = _blockers(evidence, course, thresholds)
     reasons: list[tuple[int, str]] = []
     low = middle = high = 0
-    for item in found.evidence:
-        if item.key not in CRITERIA:
+    for item in evidence:
+        if item.key not in CRITERIA or (item.key == "linearization_error" and course.without_comparison.any()):
             continue
         name, worst, words = CRITERIA[item.key]
         bounds = getattr(thresholds, f"kernel_{name}"), getattr(thresholds, f"near_{name}")
@@ -58,21 +57,21 @@ def regime(found: Findings, run: Run, settings: Settings) -> tuple[Regime, list[
             blockers.append(f"{item.label}: no finite value")
             continue
         at = level(item.measured.mean, *bounds)
-        below, above = (min(level(edge, *bounds), worst) if math.isfinite(edge) else None for edge in spread(item.measured))
-        low, middle = max(low, at if below is None else below), max(middle, min(at, worst))
-        high = max(high, at if above is None else above)
+        below, above = (min(level(edge, *bounds) if math.isfinite(edge) else at, worst) for edge in spread(item.measured))
+        low, middle, high = max(low, below), max(middle, min(at, worst)), max(high, above)
         reasons.append((at, _reason(item, words[at], bounds, at)))
-    diverged = np.array(run.status) == "diverged"
-    if (diverged & ~beyond_stable(run, settings)).any():
+    diverged = course.diverged & course.certainly_stable
+    if diverged.any():
         low, middle, high = 2, 2, 2
-        reasons.append((2, f"{diverged.sum()} of {run.seeds} seeds diverged at a learning rate that is stable while the NTK is constant"))
+        count = f"{diverged.sum()} of {course.seeds} seeds"
+        reasons.append((2, f"{count} diverged at a learning rate that is stable while the NTK is constant"))
     words_sorted = [text for _, text in sorted(reasons, key=lambda pair: -pair[0])]
-    if high - low == 2:
+    if not blockers and high - low == 2:
         blockers.append("the standard errors reach from the kernel regime to feature learning: more seeds are needed")
-    elif high != low:
-        words_sorted.append(f"within two standard errors the verdict could also be {REGIMES[high if middle == low else low]!r}")
     if blockers:
         return "inconclusive", [*blockers, *words_sorted]
+    if high != low:
+        words_sorted.append(f"within two standard errors the verdict could also be {REGIMES[high if middle == low else low]!r}")
     return REGIMES[middle], words_sorted
 
 
@@ -85,55 +84,82 @@ def _number(value: Estimate) -> str:
     return f"{value.mean:.3g} ± {value.sem:.1g}" if math.isfinite(value.sem) else f"{value.mean:.3g}"
 
 
-def _blockers(run: Run, settings: Settings) -> list[str]:
+def _blockers(evidence: tuple[Evidence, ...], course: Course, thresholds: Thresholds) -> list[str]:
     """Why nothing can be concluded, if so."""
-    thresholds = settings.thresholds
     out = []
-    if run.interrupted:
-        out.append(f"training was interrupted at step {int(run.steps[-1])} of {settings.steps}")
-    if run.seeds < thresholds.least_seeds:
-        out.append(f"{run.seeds} seed(s), and at least {thresholds.least_seeds:g} are needed for standard errors")
-    if (np.array(run.status) == "diverged").any() and beyond_stable(run, settings).any():
-        out.append("seeds diverged, and the learning rate is above the largest that is stable while the NTK is constant: lower it")
-    if too_short(run, settings, thresholds):
-        bound = f"learning rate × λ_max × steps is below {thresholds.least_training:g}"
-        out.append(f"not enough training: {bound} and the stop fraction was not reached")
+    if course.interrupted:
+        out.append(f"training was interrupted at step {int(course.taken.max())} of {course.budget}")
+    if course.seeds < thresholds.least_seeds:
+        out.append(f"{course.seeds} seed(s), and at least {thresholds.least_seeds:g} are needed for standard errors")
+    out += _rates(course)
+    # a kernel that has changed stays changed: more steps would not bring it back
+    changed = any(item.key == "drift" and spread(item.measured)[0] > thresholds.near_drift for item in evidence)
+    if not changed and np.mean(course.waiting(course.stop, thresholds)) > 0.5:
+        out.append(_too_short(course, course.stop, thresholds, "the stop fraction was not reached"))
     return out
 
 
-def beyond_stable(run: Run, settings: Settings) -> np.ndarray:
-    """Whether each seed's learning rate (S,) is above 2 (1 + momentum)/λ_max(Θ_0); not known for other optimizers, and then False."""
-    if settings.optimizer not in ("gd", "momentum"):
-        return np.zeros(run.seeds, dtype=bool)
-    return run.learning_rate / settings.size(run.outputs_train[0, 0]) > 2 * (1 + settings.momentum) / run.initial.largest
+def _rates(course: Course) -> list[str]:
+    """What is wrong with the learning rate, if anything: without a stable linearization there is nothing to compare with."""
+    lost = course.diverged & ~course.certainly_stable
+    apart = course.without_comparison
+    if not (lost | apart).any():
+        return []
+    count = f"{lost.sum()} of {course.seeds} seeds diverged"
+    if not apart.any():
+        return [
+            f"{count}, and whether this learning rate is stable while the NTK is constant is not known for {course.optimizer}: lower it"
+        ]
+    known = course.excess[np.isfinite(course.excess)]
+    if known.size:
+        rate = f"the learning rate is up to {known.max():.3g} times the largest that is stable while the NTK is constant"
+    else:
+        rate = f"the linearization of {apart.sum()} of {course.seeds} seeds diverged at this learning rate"
+    networks = f"; {count}" if lost.any() else ", where the linearization grows without bound and the networks did not diverge"
+    return [f"{rate}{networks}: nothing to compare with, lower it"]
 
 
-def too_short(run: Run, settings: Settings, thresholds: Thresholds) -> bool:
-    """Whether most seeds neither reached the stop fraction nor trained long enough for the fastest mode."""
-    done = run.learning_rate * run.initial.largest * run.stopped / settings.size(run.outputs_train[0, 0])
-    waiting = (done < thresholds.least_training) & (np.array(run.status) != "stopped") & (np.array(run.status) != "diverged")
-    return bool(np.mean(waiting) > 0.5)
+def _too_short(course: Course, goal: Goal, thresholds: Thresholds, what: str) -> str:
+    """What is lacking, with the steps that a kernel predicts."""
+    waiting = course.waiting(goal, thresholds)
+    said = f"not enough training: {what} in {int(np.median(course.taken[waiting]))} steps by {waiting.sum()} of {course.seeds} seeds"
+    for kernel, steps in (("the kernel at initialization", goal.steps), ("the infinite-width kernel", goal.limit_steps)):
+        if not np.isnan(steps).any():
+            return f"{said}; {kernel} predicts {_steps(steps[waiting])}"
+    return f"{said}, nor by their linearizations; how many are needed the kernel does not say for this training"
 
 
-def trainable(found: Findings, run: Run, settings: Settings, chance: float) -> tuple[Trainable, list[str]]:
-    """Whether the network trains in the steps given, seed by seed."""
-    item = next((e for e in found.evidence if e.role == "trainable"), None)
-    if item is None:
-        return "inconclusive", ["no evidence on trainability"]
-    bound = settings.thresholds.trainable_unexplained * (chance if item.key == "train_error" else 1.0)
-    values = found.arrays["trainable_values"]
-    passed = int(np.sum(values <= bound))
+def _steps(steps: np.ndarray) -> str:
+    middle = float(np.median(steps))
+    if not math.isfinite(middle):
+        return "that no number of steps would do"
+    return f"about {middle:,.0f} steps" if middle < 1e6 else f"about {middle:.2g} steps"
+
+
+def trainable(evidence: tuple[Evidence, ...], course: Course, thresholds: Thresholds) -> tuple[Trainable, list[str]]:
+    """Whether the network trains in the steps given, seed by seed, and the reasons."""
+    item = next(item for item in evidence if item.role == "trainable")
+    goal, seeds = course.trained, course.seeds
+    passed = int(goal.reached.sum())
     what = f"the {item.label[0].lower()}{item.label[1:]} is {_number(item.measured)}"
-    reasons = [f"{passed} of {run.seeds} seeds trained: {what} (trained: at most {bound:.2g})"]
-    if item.predicted is not None and passed < run.seeds:
-        says = "also predicts" if item.predicted > bound else "does not predict"
+    reasons = [f"{passed} of {seeds} seeds trained: {what} (trained: at most {course.bound:.2g})"]
+    if item.predicted is not None and passed < seeds:
+        says = "also predicts" if item.predicted > course.bound else "does not predict"
         reasons.append(f"the infinite-width kernel {says} this: {item.predicted:.3g} after the same training")
-    if passed >= 0.8 * run.seeds:
+    if passed >= ALL * seeds:
         return "trainable", reasons
-    if (np.array(run.status) == "diverged").any() and beyond_stable(run, settings).any():
-        return "inconclusive", ["the learning rate is above the stable one", *reasons]
-    if too_short(run, settings, settings.thresholds) or run.interrupted:
-        return "inconclusive", ["not enough training to tell", *reasons]
-    if passed <= 0.2 * run.seeds:
+    if (course.diverged & ~course.certainly_stable).any() or course.without_comparison.any():
+        return "inconclusive", ["the learning rate is not known to be stable", *reasons]
+    if course.interrupted:
+        return "inconclusive", ["training was interrupted", *reasons]
+    waiting = int(course.waiting(goal, thresholds).sum())
+    if passed + waiting > NONE * seeds and waiting:
+        return "inconclusive", [_too_short(course, goal, thresholds, "the train residual did not fall enough"), *reasons]
+    hopeless = course.hopeless(goal, thresholds)
+    if hopeless.any():
+        reasons.append(f"the kernel at initialization predicts {_steps(goal.steps[hopeless])} for it")
+    elif (goal.linear_reached & ~goal.reached).any():
+        reasons.append("their linearizations do train in these steps")
+    if passed <= NONE * seeds:
         return "untrainable", reasons
     return "inconclusive", [*reasons, "it depends on the seed"]

@@ -110,10 +110,10 @@ GLOSSARY = (
 
 _AGREEMENT = {"holds": ("holds", "agrees"), "fails": ("fails", "differs")}
 AGREEMENT = (
-    "Agreement, in the tables below: a prediction “agrees” when it lies within four standard errors (sem) of what was measured, and "
-    "“differs” when it lies farther off. Some numbers are 0 at infinite width, which no finite network reaches: these are read by the "
-    "thresholds of the verdict (“within”, “beyond”), or it is said how they fall with the width. “Too noisy” is an error larger than "
-    "the prediction."
+    "Agreement, in the tables below: a prediction “agrees” when it lies within three standard errors (sem) of what was measured, or 6.6 "
+    "where these come from five values, and “differs” when it lies farther off. Some numbers are 0 at infinite width, which no finite "
+    "network reaches: these are read by the thresholds of the verdict (“within”, “beyond”), or it is said how they fall with the width. "
+    "“Too noisy” is an error larger than the prediction."
 )
 # evidence that is 0 in the limit of infinite width, and how it falls
 _LIMITS = {"linearization_error": "width^-1/2", "drift": "1/width", "alignment_change": "1/width", "theta_distance": "width^-1/2"}

@@ -2,9 +2,9 @@
 
 from kernelregime.training.checkpoint import ForeignCheckpointError
 from kernelregime.training.losses import LOSSES, REDUCTIONS
-from kernelregime.training.optimizers import OPTIMIZERS
+from kernelregime.training.optimizers import OPTIMIZERS, holding
 from kernelregime.training.probing import geometric_steps
-from kernelregime.training.run import train
+from kernelregime.training.run import EXPLOSION, train
 from kernelregime.training.trace import Trace
 
-__all__ = ["LOSSES", "OPTIMIZERS", "REDUCTIONS", "ForeignCheckpointError", "Trace", "geometric_steps", "train"]
+__all__ = ["EXPLOSION", "LOSSES", "OPTIMIZERS", "REDUCTIONS", "ForeignCheckpointError", "Trace", "geometric_steps", "holding", "train"]

@@ -25,6 +25,15 @@ def factory(optimizer: Any) -> Factory:
     raise fail("optimizer to be a name or a function of the learning rate", got, "give 'gd', or for example optax.adamw")
 
 
+def holding(optimizer: Any, labels: Any) -> Factory:
+    """`optimizer` for the params labelled "train"; those labelled "hold" stay where they are, whatever it does without a gradient.
+
+    `labels`: a pytree of the two words, with the structure of the params or of their upper levels.
+    """
+    make = factory(optimizer)
+    return lambda rate: optax.partition({"train": _checked(make(rate)), "hold": optax.set_to_zero()}, labels)
+
+
 def transformations(make: Factory, rates: np.ndarray) -> Factory:
     """`make`, called once on the host where all seeds have one rate (a schedule may then branch on it), else with each traced rate."""
     if (rates == rates[0]).all():

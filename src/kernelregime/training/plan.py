@@ -1,7 +1,7 @@
 """The checked arguments of a training run."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ def checked(
     dtype: Any,
     key: Any,
     checkpoint: str | os.PathLike[str] | None,
+    depends_on: Mapping[str, Any],
 ) -> Plan:
     """The plan, or an `InputError` that names the first argument that cannot be used."""
     one_of("loss", loss, LOSSES)
@@ -84,7 +85,7 @@ def checked(
     }
     order, drawn_from = (None, None) if size is None else (key, _key(key))
     path = None if checkpoint is None else Path(checkpoint)
-    mark = "" if path is None else _mark(path, words, stacked, x=points, y=targets, rates=rates, key=drawn_from)
+    mark = "" if path is None else _mark(path, words, depends_on, stacked, x=points, y=targets, rates=rates, key=drawn_from)
     rules = Rules(f, loss_function(loss, reduction), transformations(make, rates), size)
     _outputs(f, stacked, points, targets)
     return Plan(rules, stacked, points, targets, rates.astype(working), order, fraction, total, times, working, path, mark)
@@ -143,10 +144,11 @@ def _key(key: Any) -> np.ndarray:
     return words
 
 
-def _mark(path: Path, words: dict[str, Any], params: Any, **arrays: np.ndarray | None) -> str:
+def _mark(path: Path, words: dict[str, Any], depends_on: Mapping[str, Any], params: Any, **arrays: np.ndarray | None) -> str:
     check_place(path)
     leaves, structure = jax.tree.flatten(params)
     named = {f"params/{k}": leaf for k, leaf in enumerate(leaves)} | {name: a for name, a in arrays.items() if a is not None}
+    named |= {f"depends_on/{name}": array(f"depends_on[{name!r}]", value) for name, value in sorted(depends_on.items())}
     return fingerprint({**words, "params": str(structure)}, named)
 
 

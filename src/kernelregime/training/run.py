@@ -45,6 +45,7 @@ def train(
     dtype: Any = None,
     key: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    depends_on: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Train S copies of a model, from S different params, on the same data.
@@ -65,7 +66,8 @@ def train(
     an array, or nested dicts and lists of arrays.
     `dtype`: "float32" or "float64", for params, points and the work (default: the precision of the params).
     `checkpoint`: a file that is written at probe steps and when interrupted. The same call with an existing file goes on from there;
-    on the same machine its losses and records are bitwise those of an uninterrupted run.
+    on the same machine its losses and records are bitwise those of an uninterrupted run. `depends_on`: numbers and arrays, by name,
+    that the probes use besides the params; a checkpoint written with others belongs to another run.
     `progress(step, steps, losses)`: called about twice a second, and at probe steps, with the losses (S,) of that step.
 
     A seed that diverges (a step to NaN, an infinity, or a loss above 10⁶ times the initial one) keeps its last finite params, and its
@@ -92,6 +94,7 @@ def train(
         dtype=dtype,
         key=key,
         checkpoint=checkpoint,
+        depends_on=depends_on or {},
     )
     with conventions(plan.dtype):
         run = _Run(plan, dict(probes or {}), progress)
