@@ -53,12 +53,15 @@ def compute(network: Sequential, points: np.ndarray) -> Computed:
     points = points.astype(np.float64)
     result = infinite.gram(network, points, dtype="float64")
     kernels = {"nngp": np.asarray(result.nngp), "ntk": np.asarray(result.ntk)}
-    close = _near_parallel(points) if translate.kinked(network) else np.zeros((len(points), len(points)), bool)
+    parallel = _near_parallel(points)
+    close = parallel & translate.kinked(network)
     scale = {kind: _scale(matrix) for kind, matrix in kernels.items()}
     tolerance = {kind: np.where(close, RTOL_KINKED, RTOL) * scale[kind] for kind in kernels}
     moved = _perturbed(network, points)
     with np.errstate(invalid="ignore"):
-        chaotic = {kind: ~(moved[kind] <= tolerance[kind]) for kind in kernels}
+        # the reference divides by the sine of the angle in rectified monomials: there it is no reference for parallel pairs
+        lost = parallel & translate.singular(network)
+        chaotic = {kind: ~(moved[kind] <= tolerance[kind]) | lost for kind in kernels}
     return Computed(points, kernels, {kind: np.where(chaotic[kind], RTOL * scale[kind], tolerance[kind]) for kind in kernels}, chaotic)
 
 

@@ -150,3 +150,8 @@ def spec(net: Sequential) -> list[Any]:
 def kinked(net: Sequential) -> bool:
     """Whether an activation of the network has a kink."""
     return any(isinstance(layer, Activation) and bool(layer.nonlinearity.kinks) for layer in net.layers)
+
+
+def singular(net: Sequential) -> bool:
+    """Whether the reference's formula for an activation of the network is singular at parallel points."""
+    return any(isinstance(layer, Activation) and layer.nonlinearity.name.startswith("rectified_monomial") for layer in net.layers)
