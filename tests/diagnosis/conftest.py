@@ -26,12 +26,12 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def digits():
-    return diagnosis.load("digits", points_train=40, points_test=40)
+    return diagnosis.load("digits", points_train=20, points_test=20)
 
 
 @pytest.fixture(scope="package")
 def two_digits():
-    return data.load("digits", classes=2, points_train=40, points_test=40, scaling="unit-norm", target_coding="standardized-one-hot")
+    return data.load("digits", classes=2, points_train=24, points_test=24, scaling="unit-norm", target_coding="standardized-one-hot")
 
 
 @pytest.fixture(scope="package")

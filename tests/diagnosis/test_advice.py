@@ -12,12 +12,12 @@ from kernelregime.diagnosis import advice
 
 @pytest.fixture(scope="module")
 def result(small, quick):
-    return quick(small, depth=3, width=32, steps=50)
+    return quick(small, depth=2, width=32, steps=50)
 
 
 @pytest.fixture(scope="module")
 def network(small):
-    return networks.mlp(depth=3, width=32, outputs=small.y_train.shape[1], activation="relu", sigma_w2=2.0)
+    return networks.mlp(depth=2, width=32, outputs=small.y_train.shape[1], activation="relu", sigma_w2=2.0)
 
 
 def sentence(result, start):
@@ -31,7 +31,7 @@ def test_the_width_for_a_dispersion_is_the_least_whose_exact_dispersion_is_small
     norm2 = float(np.mean(np.sum(small.x_train**2, axis=1)))
 
     def dispersion(n):
-        return theory.ntk_moments((16, n, n, 1), sigma_w2=2.0, sigma_b2=None, parameterization="ntk", input_norm2=norm2).dispersion
+        return theory.ntk_moments((16, n, 1), sigma_w2=2.0, sigma_b2=None, parameterization="ntk", input_norm2=norm2).dispersion
 
     assert dispersion(width) <= target < dispersion(width - 1)
 

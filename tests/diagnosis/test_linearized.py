@@ -119,9 +119,8 @@ MOMENTUM = {"init": initialize, "optimizer": "momentum", "steps": 30, "draws": 6
 
 def test_a_diagnosis_interrupted_in_its_linearization_goes_on_from_its_checkpoint_and_no_other_does(small, tmp_path):
     file = tmp_path / "run.npz"
-    for kept in ({}, {"checkpoint": file}):
-        with pytest.raises(KeyboardInterrupt):
-            diagnosis.diagnose(function, small, progress=stop_at("linearized network"), **MOMENTUM, **kept)
+    with pytest.raises(KeyboardInterrupt):
+        diagnosis.diagnose(function, small, progress=stop_at("linearized network"), checkpoint=file, **MOMENTUM)
     moved = dataclasses.replace(small, x_test=small.x_test + 1e-3)
     for dataset, changes in ((small, {"kernel_points": 6}), (moved, {})):
         before = file.read_bytes()

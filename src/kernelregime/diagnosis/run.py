@@ -1,5 +1,6 @@
 """The measured part of a diagnosis: training of every seed, its kernel on the way, and the linearized network beside it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,23 +57,7 @@ def run(subject: Subject, dataset: Dataset, settings: Settings, *, checkpoint: P
     followed = np.unique(np.linspace(0, len(dataset.x_train) - 1, min(settings.kernel_points, len(dataset.x_train))).astype(int))
     initial = initialize(subject, dataset, settings, followed, progress)
     rates = learning_rates(initial, dataset, settings)
-    targets = dataset.y_train[followed]
-
-    def kernels(params: Any) -> np.ndarray:
-        seeds = [jax.tree.map(lambda leaf, s=s: np.asarray(leaf[s]), params) for s in range(settings.seeds)]
-        ntk = partial(empirical.ntk, x1=dataset.x_train[followed], memory=settings.memory, dtype=settings.dtype)
-        return np.stack([ntk(subject.f, seed) for seed in seeds]).astype(np.float64)
-
-    def probe(step: int, params: Any) -> dict[str, np.ndarray]:
-        theta = kernels(params)
-        return {
-            "train": subject.outputs(params, dataset.x_train, settings.dtype),
-            "test": subject.outputs(params, dataset.x_test, settings.dtype),
-            "drift": np.array([observables.drift(t, t0) for t, t0 in zip(theta, initial.theta, strict=True)]),
-            "alignment": np.array([observables.alignment(t, targets) for t in theta]),
-            "alignment_centred": np.array([observables.alignment(t, targets, centred=True) for t in theta]),
-        }
-
+    kernels = partial(_kernels, subject, dataset.x_train[followed], settings)
     fraction = stop_fraction(dataset, settings, initial.train)
     trace = fit(
         subject.f,
@@ -80,7 +65,7 @@ def run(subject: Subject, dataset: Dataset, settings: Settings, *, checkpoint: P
         dataset,
         settings,
         rates,
-        {"probe": probe},
+        {"probe": _probe(subject, dataset, settings, initial, followed, kernels)},
         checkpoint,
         "training",
         progress,
@@ -113,3 +98,29 @@ def run(subject: Subject, dataset: Dataset, settings: Settings, *, checkpoint: P
         linear_diverged=linear.diverged,
         fraction=fraction,
     )
+
+
+def _kernels(subject: Subject, x: np.ndarray, settings: Settings, params: Any) -> np.ndarray:
+    """The traced NTK (S, K, K) of every seed on the points `x`."""
+    seeds = [jax.tree.map(lambda leaf, s=s: np.asarray(leaf[s]), params) for s in range(settings.seeds)]
+    ntk = partial(empirical.ntk, x1=x, memory=settings.memory, dtype=settings.dtype)
+    return np.stack([ntk(subject.f, seed) for seed in seeds]).astype(np.float64)
+
+
+def _probe(
+    subject: Subject, dataset: Dataset, settings: Settings, initial: Initial, followed: np.ndarray, kernels: Callable[[Any], np.ndarray]
+) -> Callable[[int, Any], dict[str, np.ndarray]]:
+    """What is recorded of the network on the way."""
+    targets = dataset.y_train[followed]
+
+    def probe(step: int, params: Any) -> dict[str, np.ndarray]:
+        theta = kernels(params)
+        return {
+            "train": subject.outputs(params, dataset.x_train, settings.dtype),
+            "test": subject.outputs(params, dataset.x_test, settings.dtype),
+            "drift": np.array([observables.drift(t, t0) for t, t0 in zip(theta, initial.theta, strict=True)]),
+            "alignment": np.array([observables.alignment(t, targets) for t in theta]),
+            "alignment_centred": np.array([observables.alignment(t, targets, centred=True) for t in theta]),
+        }
+
+    return probe
