@@ -123,7 +123,8 @@ def _scattered(held: Parameters, step: float) -> Any:
     """The pytree with every parameter larger or smaller by the fraction `step`, at random."""
     rng = np.random.default_rng(0)
     values = [np.asarray(leaf) for leaf in held.values]
-    return held.rebuild([value + value * (step * (2 * rng.integers(2, size=value.shape) - 1)).astype(value.dtype) for value in values])
+    up = (rng.integers(2, size=value.shape, dtype=bool) for value in values)
+    return held.rebuild([np.where(sign, value * (1 + step), value * (1 - step)) for sign, value in zip(up, values, strict=True)])
 
 
 def difference(params: Any, held: Parameters) -> list[jax.Array]:
