@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, Nonlinearity] = {
         "abrelu(a=-0.5, b=1.2)",
         "elu(alpha=0.5)",
         "erf(a=1.1, b=0.8, c=0.1)",
-        "gaussian(a=1.1, b=0.05)",
+        "gaussian(a=1.1, b=0.02)",
         "hermite(degree=2)",
         "leaky_relu(alpha=0.3)",
         "monomial(degree=3)",
