@@ -7,11 +7,16 @@ from jax.experimental.compilation_cache import compilation_cache
 from kernelregime import data, diagnosis, networks
 
 
-@pytest.fixture(scope="package", autouse=True)
-def compiled_once(tmp_path_factory):
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(programs):
     """Most of the time of a small diagnosis is compilation: programs are made quickly, and shared by the tests of one network."""
     options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_compilation_cache_dir": str(programs),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_disable_most_optimizations": True,
     }

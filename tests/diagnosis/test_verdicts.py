@@ -16,7 +16,7 @@ def test_a_wide_shallow_relu_network_is_in_the_kernel_regime_and_a_narrow_one_is
 
 
 def test_depth_as_large_as_width_at_the_edge_of_chaos_learns_features_and_width_alone_brings_the_kernel_back(two_digits, quick):
-    deep, wide = (quick(two_digits, depth=12, width=width) for width in (12, 192))
+    deep, wide = (quick(two_digits, depth=12, width=width) for width in (12, 128))
     assert axes(deep) == ("feature learning", "trainable")
     assert deep["ntk_relative_std"].measured.mean > deep.thresholds["near_randomness"]
     assert not any(deep[key].claim.verdict == "fails" for key in ("chi_measured", "output_variance", "dispersion"))
@@ -56,8 +56,7 @@ def test_a_deep_ordered_network_is_kernel_and_untrainable_and_the_edge_of_chaos_
 
 
 def test_an_early_stop_is_no_verdict(digits, quick):
-    options = {"depth": 2, "width": 64, "activation": "tanh", "sigma_w2": 1.5, "sigma_b2": 1.0}
-    early, whole = (quick(digits, **options, steps=steps) for steps in (21, 2000))
+    early, whole = (quick(digits, depth=2, width=256, steps=steps) for steps in (21, 2000))
     assert axes(early) == ("inconclusive", "inconclusive")
     assert "not enough training" in early.verdict.reasons[0]
     assert early["linearization_error"].measured.mean < early.thresholds["kernel_linearization"]  # what it would have been read as
