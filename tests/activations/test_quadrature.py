@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from kernelregime import _precision, activations
 from kernelregime._checks import InputError
 from kernelregime.activations import Nonlinearity, from_function
-from kernelregime.activations.quadrature import _correction, _radii, quadrature_kind
+from kernelregime.activations.quadrature import Rule, _correction, _dual, _radii, quadrature_kind
 
 VARIANCES = (1e-6, 1e-3, 1.0, 5.0, 100.0, 1e4)
 GAPS = np.array([0.0, 1e-16, 1e-12, 1e-8, 1e-4, 1e-2, 0.3, 1.0])
@@ -49,11 +50,25 @@ def test_quadrature_agrees_with_closed_forms_to_twelve_digits_at_any_variance_an
         np.testing.assert_allclose(numerical.second_moment(q), closed.second_moment(q), rtol=1e-12)
 
 
-def test_a_break_at_zero_costs_two_digits_and_not_more():
-    """x² for x > 0: φ' has a kink, as that of ELU."""
-    closed, numerical = by_quadrature("rectified_monomial(degree=2)", kinks=(0.0,))
+@pytest.mark.parametrize("name", ["relu", "rectified_monomial(degree=2)"])
+def test_a_break_of_a_derivative_at_zero_costs_no_digit(name):
+    closed, numerical = by_quadrature(name, kinks=(0.0,))
+    for a, b in ((1e-3, 1e-3), (1e4, 1e4), (1.0, 100.0)):
+        expected, found = dual_at(closed, a, b), dual_at(numerical, a, b)
+        assert max(worst(found, expected)) <= 1e-12
+        assert float(found.error) <= 1e-11
+
+
+def test_elu_has_the_same_dual_by_a_short_and_by_a_long_series():
+    """Its first three derivatives all jump at 0."""
+    phi = activations.get("elu(alpha=0.5)")
+    functions = tuple(partial(lambda f, x: f(x, 0.5), f) for f in (phi.kind.function, phi.kind.derivative))
     for q in (1e-3, 1.0, 100.0):
-        assert max(worst(dual_at(numerical, q, q), dual_at(closed, q, q))) <= 1e-10
+        a, w, v = jnp.full(1, q), jnp.asarray(W), jnp.asarray(V)
+        short, long = (_dual(functions, Rule(order, broken=True), False, a, a, w, v) for order in (416, 3072))
+        assert max(worst(short, long)) <= float(short.error)
+        assert float(long.error) <= 1e-12
+        assert max(worst(dual_at(phi, q, q), long)) <= 1e-11
 
 
 @pytest.mark.parametrize("name", ["sin", "rbf(gamma=1)", "exp(a=0.8, b=0.5)", "abrelu(a=-0.5, b=1.2)", "gaussian"])

@@ -148,7 +148,7 @@ def test_near_the_edge_of_chaos_the_gap_of_the_correlation_fixed_point_keeps_its
     lambda: variances("tanh", 1.0, sigma_w2=1.0, depth=0),
     lambda: variances("tanh", math.nan, sigma_w2=1.0, depth=3),
     lambda: chi("tanh", 1.0, sigma_w2=math.inf),
-    lambda: correlation_map(activations.get(jax.nn.relu), 0.3, q=1.0, sigma_w2=1.0),
+    lambda: correlation_map(activations.get(lambda x: jnp.maximum(x, 0.3)), 0.3, q=1.0, sigma_w2=1.0),
 ])  # fmt: skip
 def test_bad_input_is_refused_with_one_line(call):
     with pytest.raises(InputError, match=r"expected .*; got .*; .*"):

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from theory_references import erf_pair, hard_tanh, hard_tanh_pair, relu_pair
@@ -52,6 +53,4 @@ def test_the_expansion_at_small_gaps_joins_the_rule(phi):
 
 
 def test_a_function_with_undeclared_kinks_has_a_large_error_estimate():
-    import jax
-
-    assert PairRule.choose(activations.get(jax.nn.relu), 1.0).error > 1e-6
+    assert PairRule.choose(activations.get(lambda x: jnp.maximum(x, 0.3)), 1.0).error > 1e-6

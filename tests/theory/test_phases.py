@@ -155,4 +155,4 @@ def test_an_unknown_name_is_met_with_the_nearest_and_undeclared_kinks_with_advic
     with pytest.raises(InputError, match="tanh"):
         phase("tahn", sigma_w2=1.0)
     with pytest.raises(InputError, match="declare its kinks"):
-        phase(jax.nn.relu, sigma_w2=1.0)
+        phase(lambda x: jnp.maximum(x, 0.3), sigma_w2=1.0)

@@ -36,7 +36,8 @@ def _apart(top: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
     reach = jnp.where(far, 0, step) / (2 * math.sqrt(3))  # Gauss-Legendre at two nodes a side
     safe = jnp.where(middle > 0, middle, 1)
     low, high = safe - reach, safe + reach
-    mean = (_mixed(top, low, low) + 2 * _mixed(top, low, high) + _mixed(top, high, high)) / 4
+    found = _mixed(top, jnp.stack([low, low, high]), jnp.stack([low, high, high]))  # the fourth is the second: top is symmetric
+    mean = (found[0] + 2 * found[1] + found[2]) / 4
     return jnp.where(far, 1 - top(jnp.where(far, a, 1), jnp.where(far, b, 1)), step * step * mean / 2)
 
 

@@ -15,21 +15,21 @@ from kernelregime.activations.record import Dual, Kind, Nonlinearity
 
 
 @lru_cache(maxsize=32)
-def _hermite_of_powers(degree: int) -> np.ndarray:
+def _hermite_of_powers(degree: int) -> list[list[float]]:
     """H (degree+1, degree+1) with z^k = Σ_n H[n, k] h_n(z), h_n orthonormal under the standard normal."""
     out = np.zeros((degree + 1, degree + 1))
     for k in range(degree + 1):
         for n in range(k % 2, k + 1, 2):
             j = (k - n) // 2
             out[n, k] = math.factorial(k) / (2**j * math.factorial(j) * math.sqrt(math.factorial(n)))
-    return out
+    return out.tolist()  # numbers of NumPy would turn float32 into float64
 
 
 def _coefficients(powers: Sequence[Any], q: Array) -> list[Array]:
     """a_n with Σ_k powers_k (√q z)^k = Σ_n a_n h_n(z), elementwise in q."""
     root, table = safe_sqrt(q), _hermite_of_powers(len(powers) - 1)
     scaled = [c * root**k if k else c + jnp.zeros_like(q) for k, c in enumerate(powers)]
-    return [sum((table[n, k] * scaled[k] for k in range(n, len(powers), 2)), jnp.zeros_like(q)) for n in range(len(powers))]
+    return [sum((table[n][k] * scaled[k] for k in range(n, len(powers), 2)), jnp.zeros_like(q)) for n in range(len(powers))]
 
 
 def _slopes(powers: Sequence[Any]) -> tuple[Any, ...]:

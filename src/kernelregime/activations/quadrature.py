@@ -9,6 +9,7 @@ For an analytic φ the C_n fall geometrically in n/√max(a, b), where a Hermite
 the sum converges at ρ = ±1 as it does between. Both integrals are trapezoidal rules, in t and in log(exp(2r) - 1).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,11 +25,14 @@ from kernelregime.activations.angles import angle, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
 
 ORDERS = (96, 416, 3072)  # terms of the series, of which the first that are enough are taken: for tanh at variances to 5, 100 and 10⁴
+ORDERS_BROKEN = (416, 3072)  # the same for a φ that breaks at 0: for ELU at variances to 10 and 10⁴
 STEP = 0.2  # of the radial rule, whose error falls like exp(-8/step)
-NEAREST, FARTHEST = 1e-5, 8.8  # radii; the mass within the first stands at 0, that beyond the last is 1e-17
+NEAREST, FARTHEST = 1e-5, 8.8  # radii; the mass within the first stands at the centre, that beyond the last is 1e-17
+CENTRE = 1e-30  # on the side of 0 that cos t is on
 ENOUGH = {"float32": 1e-7, "float64": 1e-15}  # share of E φ² in the last eighth of a series, at which no longer one is tried
+ENOUGH_BROKEN = {"float32": 1e-7, "float64": 1e-12}  # the same where φ breaks at 0: its terms fall like a power of n
 BEYOND = 8  # bounds what is left out of a series by its last eighth, for terms that fall like n^-2 or faster
-OVERSAMPLED, CORRECTED = 4, 10  # for a φ that breaks at 0: nodes a term, and nodes on each side of the break with weights of their own
+OVERSAMPLED, CORRECTED = 8, 10  # for a φ that breaks at 0: nodes a term, and nodes on each side of the break with weights of their own
 
 
 @lru_cache(maxsize=1)
@@ -38,7 +42,7 @@ def _radii() -> tuple[np.ndarray, np.ndarray]:
     s = first + STEP * np.arange(int((last - first) / STEP) + 1)
     r = np.logaddexp(0, s) / 2
     weight = STEP / 2 * r * np.exp(-r * r / 2) / (1 + np.exp(-s))
-    return np.append(0.0, r), np.append(1 - weight.sum(), weight)
+    return np.append(CENTRE, r), np.append(1 - weight.sum(), weight)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,13 @@ class Rule:
             out[half - CORRECTED : half] += _correction()[::-1]
         return out
 
+    def powers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Terms (order,) of three series: 2/(πn)² at odd n with ¼ at 0, 4/(π²n⁴) at odd n, 4/(π²n⁴) at even n > 0."""
+        n = np.arange(self.order)
+        square = 2 / (np.pi * np.maximum(n, 1)) ** 2
+        fourth = 2 * square / np.maximum(n, 1) ** 2
+        return np.where(n == 0, 0.25, n % 2 * square), n % 2 * fourth, (n % 2 == 0) * (n > 0) * fourth
+
 
 @lru_cache(maxsize=1)
 def _correction() -> np.ndarray:
@@ -72,104 +83,153 @@ def _correction() -> np.ndarray:
     return np.linalg.solve(np.vander(np.arange(CORRECTED) + 0.5, increasing=True).T, moments)
 
 
-def bytes_per_point(dtype: Any) -> float:
-    """What the tables of φ and φ' take for each of two points, at the longest series, in bytes."""
-    return 4.0 * len(_radii()[0]) * ORDERS[-1] * np.dtype(dtype).itemsize
+def bytes_per_point(rules: Sequence[Rule], dtype: Any) -> float:
+    """What the series of φ and φ' take for each of two points, at the longest rule and with one copy, in bytes."""
+    return 4.0 * len(_radii()[0]) * rules[-1].order * np.dtype(dtype).itemsize
 
 
-def _values(function: Callable[[Array], Array], q: Array, rule: Rule) -> Array:
-    """φ(√q r cos t) times the root of the weight of r, shape (..., M, nodes)."""
+def _values(functions: Sequence[Callable[[Array], Array]], q: Array, rule: Rule) -> Array:
+    """Each function at √q r cos t, times the root of the weight of r: shape (functions, M, nodes)."""
     r, weight = _radii()
     t = (np.arange(rule.nodes) + 0.5) * np.pi / rule.nodes
-    at = jnp.asarray(r[:, None] * np.cos(t), q.dtype)
-    root = safe_sqrt(q).reshape(*q.shape, 1, 1)
-    values = function(root * at.reshape((1,) * q.ndim + at.shape))
-    return values * jnp.asarray(np.sqrt(weight), q.dtype).reshape((1,) * q.ndim + (-1, 1))
+    at = safe_sqrt(q) * jnp.asarray(r[:, None] * np.cos(t), q.dtype)
+    return jnp.stack([f(at) for f in functions]) * jnp.asarray(np.sqrt(weight)[None, :, None], q.dtype)
 
 
-def _series(values: Array, rule: Rule) -> Array:
-    """A_n(r) for n below the order, times the roots of the weight of r and of 1/(1 + [n > 0]): all squares would sum to E φ²."""
-    weighted = values * jnp.asarray(rule.weights(), values.dtype).reshape((1,) * (values.ndim - 1) + (-1,)) if rule.broken else values
-    return dct(weighted, type=2, norm="ortho")[..., : rule.order] / np.sqrt(rule.nodes).astype(values.dtype)
+def _series(values: Array, jumps: Sequence[Array], rule: Rule) -> Array:
+    """A_n(r) for n below the order, times the roots of the weight of r and of 1/(1 + [n > 0]): all squares would sum to E φ².
+
+    The series of the jump of φ' at 0 is that of a step, J₁ (½ + Σ_n 2 sin(nπ/2)/(πn) cos nt).
+    """
+    if not rule.broken:
+        return dct(values, type=2, norm="ortho") / np.sqrt(rule.nodes).astype(values.dtype)
+    n = np.arange(rule.order)
+    above = np.arange(rule.nodes) < rule.nodes // 2  # the angles at which cos t > 0
+    coefficients = np.where(n == 0, 0.5, np.sqrt(2) * np.sin(n * np.pi / 2) / (np.pi * np.maximum(n, 1)))
+    root = np.sqrt(_radii()[1])[:, None]
+    step, exact = (jnp.asarray(root * side * np.array([0.0, 1.0])[:, None, None], values.dtype) for side in (above, coefficients))
+    weighted = (values - jumps[0] * step) * jnp.asarray(rule.weights()[None, None], values.dtype)
+    return dct(weighted, type=2, norm="ortho")[..., : rule.order] / np.sqrt(rule.nodes).astype(values.dtype) + jumps[0] * exact
 
 
 def _mean_square(values: Array, rule: Rule) -> Array:
-    """E φ² from the values."""
-    return (
-        jnp.sum(values * values * jnp.asarray(rule.weights(), values.dtype).reshape((1,) * (values.ndim - 1) + (-1,)), (-2, -1))
-        / rule.nodes
-    )
+    """E φ² from the values (M, nodes)."""
+    return jnp.sum(values * values * jnp.asarray(rule.weights()[None], values.dtype)) / rule.nodes
 
 
-def _chosen(functions: tuple[Callable[[Array], Array], ...], rules: Sequence[Rule], *variances: Array) -> Array:
-    """The position of the shortest rule that is enough for all functions at the largest of the variances."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(q, initial=0.0) for q in variances])))
-    position = jnp.zeros((), jnp.int32)
-    for longer, rule in enumerate(rules[:-1], 1):
-        short = jnp.stack([_tail(_series(_values(f, largest, rule), rule)) for f in functions])
-        position = jnp.where((position == longer - 1) & ~(jnp.max(short) <= ENOUGH[largest.dtype.name]), longer, position)
-    return position
+def _jumps(slope: Callable[[Array], Array], dtype: Any) -> list[Array]:
+    """By how much φ' and its first two derivatives jump at 0."""
+    beside, out = jnp.asarray(np.finfo(np.float32).tiny, dtype), []
+    for _ in range(3):
+        jump = slope(beside) - slope(-beside)
+        out.append(jnp.where(jnp.isfinite(jump), jump, 0))
+        slope = partial(lambda f, x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1], slope)
+    return out
 
 
-def _tail(series: Array) -> Array:
-    """The largest share of the squares in the last eighth of the terms."""
-    energy = jnp.sum(series * series, axis=-2)
-    total = jnp.sum(energy, axis=-1)
-    end = jnp.sum(energy[..., -(energy.shape[-1] // 8) :], axis=-1)
-    return jnp.max(end / jnp.where(total > 0, total, 1), initial=0.0)
+def _leading(rule: Rule, jumps: Sequence[Array], q: Array) -> Array:
+    """What the terms C_n of φ and of φ' at a pair of equal points of variance q come to for large n, shape (2, order).
+
+    A jump of the k-th derivative in t at π/2 gives A_n a term (2/π) n^-(k+1), at odd n for even k and at even n for odd k, with the
+    sign (-1)^⌈(k+1)/2⌉; the k-th derivative in t of φ(√q r cos t) jumps there by (-√q r)^k times that of φ, and E r² = 2.
+    """
+    steps, odd, even = (jnp.asarray(power, q.dtype) for power in rule.powers())
+    first, second, third = jumps
+    steps = steps.at[0].set(0)
+    return jnp.stack([q * first**2 * even, first**2 * steps - 2 * q * first * third * odd + q * second**2 * even])
 
 
-def _error(values: Array, series: Array, rule: Rule) -> Array:
-    """Estimated error relative to E φ²: terms left out, every other radius left out, radii beyond the last and within the first."""
+@jax.custom_batching.custom_vmap
+def _of_all(value: Array) -> Array:
+    """The value; under vmap the largest of the batch, so that a choice made by it stays one choice."""
+    return value
+
+
+@_of_all.def_vmap
+def _of_batch(size: int, batched: Any, value: Array) -> tuple[Array, bool]:
+    return _of_all(jnp.max(value, axis=0) if batched[0] else value), False
+
+
+def _chosen(functions: Sequence[Callable[[Array], Array]], rules: Sequence[Rule], *variances: Array) -> Array:
+    """The position of the shortest rule that is enough for φ and φ' at the largest of the variances."""
+    largest = _of_all(jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(q, initial=0.0) for q in variances]))))
+    enough = []
+    for rule in rules[:-1]:
+        jumps = _jumps(functions[1], largest.dtype) if rule.broken else []
+        left = _left(_series(_values(functions, largest, rule), jumps, rule), jumps, rule, largest)
+        enough.append(jnp.max(left) <= (ENOUGH_BROKEN if rule.broken else ENOUGH)[largest.dtype.name])
+    return jnp.argmax(jnp.stack([*enough, jnp.asarray(True)]))
+
+
+def _left(series: Array, jumps: Sequence[Array], rule: Rule, q: Array) -> Array:
+    """The sum of the last eighth of the terms, less what is known of them, relative to that of all: of φ and of φ'."""
+    terms = jnp.sum(series * series, axis=-2)
+    total = jnp.sum(terms, axis=-1)
+    unknown = jnp.abs(terms - _leading(rule, jumps, q)) if rule.broken else terms
+    return jnp.sum(unknown[..., -(rule.order // 8) :], axis=-1) / jnp.where(total > 0, total, 1)
+
+
+def _error(values: Array, series: Array, left: Array, rule: Rule) -> Array:
+    """Estimated error relative to E φ² of φ and of φ': what terms (`left` of the last eighth) or radii left out would change."""
     terms = jnp.sum(series * series, axis=-2)
     total = jnp.sum(terms, axis=-1)
     safe = jnp.where(total > 0, total, 1)
+    # every other radius; the radii beyond the last and within the first
     halved = jnp.sum(jnp.abs(terms - series[..., 0, :] ** 2 - 2 * jnp.sum(series[..., 2::2, :] ** 2, axis=-2)), axis=-1) / safe
     squares = jnp.mean(values * values, axis=-1)
     first, second = _radii()[1][:2]
-    inner = jnp.abs(squares[..., 0] - squares[..., 1] * float(first / second)) / safe
-    radial = (10 * halved * halved if rule.smooth else halved) + inner + squares[..., -1] / safe / STEP
+    outer = squares[..., -1] / STEP + jnp.abs(squares[..., 0] - squares[..., 1] * float(first / second))
     # nodes that a break elsewhere than at 0 passes err in proportion to its terms, not to their squares
-    angular = BEYOND * _tail(series) if rule.smooth else jnp.sqrt(_tail(series))
-    worst = jnp.max(radial, initial=0.0) + angular
-    return jnp.where(jnp.isfinite(worst), worst, jnp.inf)
+    radial = (10 * halved * halved if rule.smooth else halved) + outer / safe
+    error = radial + (BEYOND * left if rule.smooth else jnp.sqrt(left))
+    return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
 
-@partial(jax.jit, static_argnames=("function", "rules"))
-def second_moment(function: Callable[..., Array], rules: tuple[Rule, ...], values: tuple[Any, ...], q: Array) -> Array:
-    """E φ(√q z)², elementwise in q, for φ = function(·, *values)."""
+@partial(jax.jit, static_argnames=("functions", "rules"))
+def second_moment(functions: tuple[Callable[..., Array], ...], rules: tuple[Rule, ...], values: tuple[Any, ...], q: Array) -> Array:
+    """E φ(√q z)², elementwise in q, for `functions` = (φ, φ'), each with the parameters `values`."""
+    bound = tuple(partial(lambda f, x: f(x, *values), f) for f in functions)
 
-    def phi(x: Array) -> Array:
-        return function(x, *values)
+    def by(rule: Rule) -> Callable[[Array], Array]:
+        return lambda variances: jax.lax.map(lambda one: _mean_square(_values(bound[:1], one, rule)[0], rule), variances)
 
-    branches = [partial(lambda rule, q: _mean_square(_values(phi, q, rule), rule), rule) for rule in rules]
-    return jax.lax.switch(_chosen((phi,), rules, q), branches, q)
+    return jax.lax.switch(_chosen(bound, rules, q), [by(rule) for rule in rules], q.reshape(-1)).reshape(q.shape)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a dual is made from: 1 - ρ' at ρ = 1 (`apart`), normalized terms C_n over the pairs of points, and those of φ'."""
+    """What a dual is made from: 1 - ρ' at ρ = 1 (`apart`), normalized terms C_n over the pairs of points, and those of φ'; E φ²."""
 
     apart: Array
     terms: tuple[Array, Array]
     slopes: tuple[Array, Array]
-    zero: Array
+    squares: tuple[Array, Array]
     error: Array
 
 
-def _parts(functions: tuple[Callable[[Array], Array], ...], rule: Rule, a: Array, b: Array) -> Parts:
-    values = [[_values(f, q, rule) for q in (a, b)] for f in functions]
-    series = [[_series(v, rule) for v in pair] for pair in values]
-    errors = [_error(v, s, rule) for pair, found in zip(values, series, strict=True) for v, s in zip(pair, found, strict=True)]
-    if rule.broken:  # the tail of φ' is summed in closed form, to the next order but one
-        errors = [error / rule.order if k > 1 else error for k, error in enumerate(errors)]
-    norms = [jnp.sum(s * s, axis=(-2, -1)) for s in series[0]]
-    units = [s / jnp.where(n > 0, safe_sqrt(n), 1).reshape(*n.shape, 1, 1) for s, n in zip(series[0], norms, strict=True)]
-    apart = _apart(*units)
+def _parts(functions: Sequence[Callable[[Array], Array]], rule: Rule, jumps: Sequence[Array], a: Array, b: Array) -> Parts:
+    @jax.checkpoint
+    def table(q: Array) -> tuple[Array, Array, Array, Array]:
+        values = _values(functions, q, rule)
+        series = _series(values, jumps, rule)
+        square = _mean_square(values[0], rule)
+        unit = series[0] / jnp.where(square > 0, safe_sqrt(square), 1)
+        return unit, series[1], square, _error(values, series, _left(series, jumps, rule, q), rule)
+
+    # one point after another: only the series are kept
+    units, slopes, squares, errors = jax.lax.map(table, jnp.concatenate([a.reshape(-1), b.reshape(-1)]))
+
+    def sides(of_points: Array) -> tuple[Array, Array]:
+        tail = of_points.shape[1:]
+        return of_points[: a.size].reshape(*a.shape, *tail), of_points[a.size :].reshape(*b.shape, *tail)
+
+    def terms(of_points: Array) -> tuple[Array, Array]:
+        first, second = sides(of_points)
+        return jnp.moveaxis(first, -1, 0), jnp.moveaxis(second, -1, 0)
+
+    apart = _apart(*sides(units))
     exact = jax.lax.stop_gradient(jnp.where((a == b) | (apart < 0), apart, 0))  # derivatives stay
-    first, second = ([jnp.moveaxis(s, -1, 0) for s in pair] for pair in (units, series[1]))
-    zero = (norms[0] == 0) | (norms[1] == 0)
-    return Parts(apart - exact, (first[0], first[1]), (second[0], second[1]), zero, jnp.max(jnp.stack(errors)))
+    return Parts(apart - exact, terms(units), terms(slopes), sides(squares), jnp.max(errors, initial=0.0))
 
 
 def _apart(x: Array, y: Array) -> Array:
@@ -204,37 +264,80 @@ def polar_dual(
     return jax.lax.switch(_chosen(bound, rules, a, b), branches, a, b, w, v)
 
 
-def _dual(functions: tuple[Callable[[Array], Array], ...], rule: Rule, odd: bool, a: Array, b: Array, w: Array, v: Array) -> Dual:
+def _dual(functions: Sequence[Callable[[Array], Array]], rule: Rule, odd: bool, a: Array, b: Array, w: Array, v: Array) -> Dual:
     """With gaps g_n = 1 - cos nη of the angle η to the nearer of 0 and π: g_{n+1} - g_n = g_n - g_{n-1} + 2(1 - cos η)(1 - g_n)."""
-    parts = _parts(functions, rule, a, b)
+    jumps = _jumps(functions[1], w.dtype) if rule.broken else []
+    parts = _parts(functions, rule, jumps, a, b)
     shape = jnp.broadcast_shapes(a.shape, b.shape, w.shape)
     near, obtuse = jnp.broadcast_to(jnp.minimum(w, v), shape), jnp.broadcast_to(w > v, shape)
-    jump = _jump(functions[1], w.dtype) ** 2 if rule.broken else jnp.zeros((), w.dtype)
+    known = _Known.of(rule, jumps, a, b, parts.squares) if rule.broken else None
 
     def step(carry: tuple[Array, ...], term: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
         total, slope, gap, rise = carry
-        turned = obtuse & term[5]  # cos n(π - η) = -cos nη for odd n
-        total = total + _inner(*term[:2]) * (gap if odd else jnp.where(turned, 2 - gap, gap))
-        slope = slope + (_inner(*term[2:4]) - jump * term[4]) * jnp.where(turned, gap - 1, 1 - gap)
+        turned = obtuse & term[4]  # cos n(π - η) = -cos nη for odd n
+        value, derivative = _inner(*term[:2]), _inner(*term[2:4])
+        if known is not None:
+            value, derivative = value - known.value(*term[5:]), derivative - known.slope(*term[5:])
+        total = total + value * (gap if odd else jnp.where(turned, 2 - gap, gap))
+        slope = slope + derivative * jnp.where(turned, gap - 1, 1 - gap)
         gap = gap + rise
         return (total, slope, gap, rise + 2 * near * (1 - gap)), None
 
-    zeros, n = jnp.zeros(shape, w.dtype), np.arange(rule.order)
-    steps = jnp.asarray(np.where(n == 0, 0.25, n % 2 * 2 / (np.pi * np.maximum(n, 1)) ** 2), w.dtype)  # the terms of a unit step
-    terms: tuple[Array, ...] = (*parts.terms, *parts.slopes, steps, jnp.asarray(n % 2 == 1))
+    zeros = jnp.zeros(shape, w.dtype)
+    terms: tuple[Array, ...] = (*parts.terms, *parts.slopes, jnp.arange(rule.order) % 2 == 1)
+    if known is not None:
+        terms += tuple(jnp.asarray(power, w.dtype) for power in rule.powers())
     start: tuple[Array, ...] = (zeros, zeros, zeros, near)
     total, slope, _, _ = jax.lax.scan(step, start, terms)[0]
-    slope = slope + jump * angle(v, w) / (2 * jnp.pi)
     small = parts.apart + total
+    if known is not None:
+        apart, value, derivative = known.sums(rule, angle(near, jnp.maximum(w, v)), obtuse)
+        small, slope = small + apart + value, slope + derivative
     minus = jnp.where(obtuse, 2 - small, small) if odd else small
     plus = jnp.where(obtuse, small, 2 - small) if odd else 2 - small
-    return Dual(jnp.where(parts.zero, w, minus), jnp.where(parts.zero, v, plus), slope, parts.error)
+    zero = (parts.squares[0] == 0) | (parts.squares[1] == 0)
+    return Dual(jnp.where(zero, w, minus), jnp.where(zero, v, plus), slope, parts.error, parts.squares)
 
 
-def _jump(function: Callable[[Array], Array], dtype: Any) -> Array:
-    """By how much the function jumps at 0."""
-    beside = jnp.asarray(np.finfo(np.float32).tiny, dtype)
-    return function(beside) - function(-beside)
+@dataclass(frozen=True)
+class _Known:
+    """The leading terms of a pair where φ breaks at 0, and the sums of their series in closed form.
+
+    `kinks`: J₁√q/√(E φ²) of each point for the jump J₁ of φ'; `first` = J₁², `mixed` = (a + b) J₁ J₃, `second` = √(ab) J₂².
+    """
+
+    kinks: tuple[Array, Array]
+    first: Array
+    mixed: Array
+    second: Array
+
+    @classmethod
+    def of(cls, rule: Rule, jumps: Sequence[Array], a: Array, b: Array, squares: tuple[Array, Array]) -> "_Known":
+        j1, j2, j3 = jumps
+        ratios = [q / jnp.where(square > 0, square, 1) for q, square in zip((a, b), squares, strict=True)]
+        return cls(
+            (j1 * safe_sqrt(ratios[0]), j1 * safe_sqrt(ratios[1])), j1 * j1, (a + b) * j1 * j3, safe_sqrt(a) * safe_sqrt(b) * j2 * j2
+        )
+
+    def value(self, steps: Array, odd: Array, even: Array) -> Array:
+        """The leading part of the normalized C_n of φ."""
+        return self.kinks[0] * self.kinks[1] * even
+
+    def slope(self, steps: Array, odd: Array, even: Array) -> Array:
+        """The leading part of the C_n of φ'."""
+        return self.first * steps - self.mixed * odd + self.second * even
+
+    def sums(self, rule: Rule, eta: Array, obtuse: Array) -> tuple[Array, Array, Array]:
+        """What they add to 1 - ρ' at ρ = 1 and by the angle, and to the slope; Σ cos nη/n⁴ is a polynomial on [0, π]."""
+        sign = jnp.where(obtuse, -1, 1).astype(eta.dtype)
+        square = eta * eta
+        even = square * (1 / 12 - eta / (6 * jnp.pi) + square / (12 * jnp.pi**2))
+        odd = square * (1 / 4 - eta / (6 * jnp.pi))
+        steps = 0.25 + sign * (0.25 - eta / (2 * jnp.pi))
+        slope = self.first * steps - self.mixed * sign * (math.pi**2 / 24 - odd) + self.second * (math.pi**2 / 360 - even)
+        left = math.pi**2 / 360 - float(rule.powers()[2].sum())  # Σ over the even n beyond the series
+        apart = left / 2 * (self.kinks[0] - self.kinks[1]) ** 2
+        return apart, self.kinks[0] * self.kinks[1] * even, slope
 
 
 def quadrature_kind(
@@ -247,16 +350,17 @@ def quadrature_kind(
     odd: bool = False,
 ) -> Kind:
     """A `Kind` whose expectations are all taken by quadrature. A kink at 0 stands at one angle; elsewhere it crosses the radii too."""
-    rules = tuple(Rule(order, broken=0.0 in kinks, smooth=not any(kinks)) for order in ORDERS)
+    broken = 0.0 in kinks
+    rules = tuple(Rule(order, broken, smooth=not any(kinks)) for order in (ORDERS_BROKEN if broken else ORDERS))
     functions = (function, derivative)
     return Kind(
         name,
         function=function,
         derivative=derivative,
-        second_moment=lambda q, *values: second_moment(function, rules, values, q),
+        second_moment=lambda q, *values: second_moment(functions, rules, values, q),
         dual=lambda a, b, w, v, *values: polar_dual(functions, rules, odd, values, a, b, w, v),
         parameters=parameters,
         kinks=kinks,
         odd=odd,
-        bytes_per_point=bytes_per_point,
+        bytes_per_point=partial(bytes_per_point, rules),
     )

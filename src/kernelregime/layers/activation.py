@@ -49,6 +49,6 @@ class Activation(Layer):
         dual = phi.dual(moments.k1, moments.k2, moments.w, moments.v)
         ntk = None if moments.ntk is None else moments.ntk * dual.derivative
         error = jnp.asarray(moments.error, moments.w.dtype) + dual.error
-        k1, k2 = phi.second_moment(moments.k1), phi.second_moment(moments.k2)
+        k1, k2 = (phi.second_moment(moments.k1), phi.second_moment(moments.k2)) if dual.squares is None else dual.squares
         c = covariance(k1, k2, dual.one_minus, dual.one_plus) + dual.derivative * moments.tilt
         return Moments(k1, k2, c, dual.one_minus, dual.one_plus, ntk, error, moments.features, gaussian=False)
