@@ -1,6 +1,6 @@
 """Gram matrices of infinite-width kernels on the host: BLAS for the input geometry, differences for close pairs, tiles for the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,8 @@ from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
 from kernelregime.activations import Nonlinearity
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.layers import Layer, Moments
+from kernelregime.infinite.kernel import cut
+from kernelregime.layers import Folded, Layer, Moments, Sequential
 from kernelregime.layers.moments import covariance
 
 KINDS = ("nngp", "ntk")
@@ -22,7 +23,9 @@ CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix prod
 
 @dataclass(frozen=True)
 class Grams:
-    """Gram matrices (N1, N2) of the kinds asked for (None otherwise) and `error`, the largest quadrature error relative to √(k11 k22)."""
+    """Gram matrices (N1, N2) of the kinds asked for (None otherwise), and `error`: the largest sum of the layers' quadrature errors,
+    each relative to √(k11 k22). Of several depths: (depths, N1, N2).
+    """
 
     nngp: np.ndarray | None
     ntk: np.ndarray | None
@@ -72,10 +75,25 @@ class _Points:
         return w, v
 
 
-@partial(jax.jit, static_argnames=("features", "ntk"))
-def _propagate(network: Layer, k1: Any, k2: Any, w: Any, v: Any, *, features: int, ntk: bool) -> Moments:
-    zero = jnp.zeros_like(w) if ntk else None
-    return network.propagate(Moments(k1, k2, covariance(k1, k2, w, v), w, v, zero, jnp.zeros((), w.dtype), features, gaussian=False))
+def _layers(network: Layer, depths: Sequence[int] | None) -> Layer | Folded:
+    if depths is not None:
+        return cut(network, depths)
+    return network.folded() if isinstance(network, Sequential) else network
+
+
+@partial(jax.jit, static_argnames=("kinds", "several"))
+def _propagate(
+    layers: Layer | Folded, k1: Any, k2: Any, w: Any, v: Any, *, features: float, kinds: tuple[str, ...], several: bool
+) -> tuple[dict[str, Any], Any]:
+    """The kernels of each kind, with a last axis for several depths, and the quadrature error."""
+    own, error, units = jnp.zeros_like(w) if "ntk" in kinds else None, jnp.zeros((), w.dtype), jnp.asarray(features, w.dtype)
+    start = Moments(k1, k2, covariance(k1, k2, w, v), w, v, own, error, units, gaussian=False)
+    if not several:
+        after = layers.propagate(start)
+        return {kind: getattr(after, kind) for kind in kinds}, after.error
+    assert isinstance(layers, Folded)  # `cut` has made it
+    states = layers.states(start)
+    return {kind: jnp.stack([getattr(state, kind) for state in states], axis=-1) for kind in kinds}, states[-1].error
 
 
 def gram(
@@ -84,6 +102,7 @@ def gram(
     x2: Any = None,
     *,
     kind: str | Sequence[str] = KINDS,
+    depths: Sequence[int] | None = None,
     dtype: Any = None,
     memory: int | None = None,
     threads: int = 1,
@@ -91,14 +110,14 @@ def gram(
 ) -> Grams:
     """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays.
 
-    x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed, and the diagonal is exact). `kind`: "nngp", "ntk" or both. `dtype`: float32
-    or float64 (default: that of the inputs). `memory`: bytes for one tile's work in all threads (default: half of what is free);
+    x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed, and the diagonal is exact). `kind`: "nngp", "ntk" or both. `depths`:
+    the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `dtype`: float32 or
+    float64 (default: that of the inputs). `memory`: bytes for one tile's work in all threads (default: half of what is free);
     the result does not depend on it beyond rounding. Conventions and sources as in `kernel`.
-    Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, and for a budget below one pair.
+    Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, and for
+    a budget below one pair.
     """
-    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
-    for name in kinds:
-        one_of("kind", name, KINDS)
+    kinds, layers, several = _kinds(kind), _layers(network, depths), depths is not None
     first = array("x1", x1, ndim=2)
     second = None if x2 is None else array("x2", x2, ndim=2)
     if second is not None and second.shape[1] != first.shape[1]:
@@ -114,40 +133,52 @@ def gram(
             np.fill_diagonal(w, 0)
             np.fill_diagonal(v, 2)
         with _precision.enter(working):
-            after = _propagate(network, p1.square[rows, None], p2.square[None, columns], w, v, features=first.shape[1], ntk="ntk" in kinds)
-            errors.append(float(after.error))
-            return {name: _precision.to_host(getattr(after, name), working) for name in kinds}
+            k1, k2 = p1.square[rows, None], p2.square[None, columns]
+            found, error = _propagate(layers, k1, k2, w, v, features=float(first.shape[1]), kinds=kinds, several=several)
+            errors.append(float(error))
+            return {name: _precision.to_host(value, working) for name, value in found.items()}
 
     kinds_of = [n.kind for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
+    tail = (len(depths),) if depths is not None else ()
     # while a tile is computed: w, v, θ, c, their successors and temporaries, about 18 numbers a pair; tables of the points apart
     matrices = grams.assemble(
         tile,
         first.shape[0],
         None if second is None else second.shape[0],
-        outputs={name: grams.Output() for name in kinds},
+        outputs={name: grams.Output(tail, (1, 0, 2)[: 2 + several]) for name in kinds},
         dtype=working,
-        bytes_per_pair=18.0 * working.itemsize,
+        bytes_per_pair=(18.0 + 4 * len(kinds) * len(depths or ())) * working.itemsize,
         bytes_per_point=max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
         memory=memory,
         threads=threads,
         progress=progress,
     )
-    return Grams(matrices.get("nngp"), matrices.get("ntk"), max(errors))
+    return _grams(matrices, max(errors), several)
 
 
-def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, dtype: Any = None) -> Grams:
-    """The diagonals Σ(x_i, x_i) and Θ(x_i, x_i) of the Gram matrices of `network`, as arrays (N,), in time and memory of order N.
-
-    x (N, d); the rest as in `gram`, whose diagonal this is exactly. Raises: `InputError` as `gram` does.
-    """
+def _kinds(kind: str | Sequence[str]) -> tuple[str, ...]:
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
     for name in kinds:
         one_of("kind", name, KINDS)
+    return kinds
+
+
+def _grams(found: Mapping[str, np.ndarray], error: float, several: bool) -> Grams:
+    first = {name: np.moveaxis(value, -1, 0) if several else value for name, value in found.items()}
+    return Grams(first.get("nngp"), first.get("ntk"), error)
+
+
+def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depths: Sequence[int] | None = None, dtype: Any = None) -> Grams:
+    """The diagonals Σ(x_i, x_i) and Θ(x_i, x_i) of the Gram matrices of `network`, as arrays (N,), in time and memory of order N.
+
+    x (N, d); the rest as in `gram`, whose diagonal this is: exactly, or to rounding where duals are taken by quadrature.
+    Raises: `InputError` as `gram` does.
+    """
+    kinds, layers, several = _kinds(kind), _layers(network, depths), depths is not None
     first = array("x", x, ndim=2)
     working = _precision.resolve(dtype, first)
     square = _Points.of(first.astype(working)).square[:, None]
     w, v = np.zeros_like(square), np.full_like(square, 2)
     with _precision.enter(working):
-        after = _propagate(network, square, square, w, v, features=first.shape[1], ntk="ntk" in kinds)
-        found = {name: _precision.to_host(getattr(after, name), working)[:, 0] for name in kinds}
-        return Grams(found.get("nngp"), found.get("ntk"), float(after.error))
+        found, error = _propagate(layers, square, square, w, v, features=float(first.shape[1]), kinds=kinds, several=several)
+        return _grams({name: _precision.to_host(value, working)[:, 0] for name, value in found.items()}, float(error), several)

@@ -1,6 +1,6 @@
 """The NNGP and NTK of a network as a pure function of two batches of points."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,18 +9,31 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from kernelregime._checks import fail
+from kernelregime._checks import fail, integer
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.layers import Layer, Moments
+from kernelregime.layers import Dense, Folded, Layer, Moments, Sequential
 from kernelregime.layers.moments import covariance
 
 
 class Kernels(NamedTuple):
-    """NNGP Σ and NTK Θ, each (N1, N2), and the largest quadrature error of a layer relative to √(k11 k22)."""
+    """NNGP Σ and NTK Θ, each (N1, N2), and the quadrature errors of the layers, each relative to √(k11 k22), added up.
 
-    nngp: Float[Array, "N1 N2"]
-    ntk: Float[Array, "N1 N2"]
+    Of several depths: Σ and Θ (depths, N1, N2), and the largest error.
+    """
+
+    nngp: Float[Array, "*depths N1 N2"]
+    ntk: Float[Array, "*depths N1 N2"]
     error: Float[Array, ""] | float
+
+
+def cut(network: Layer, depths: Sequence[int]) -> Folded:
+    """The layers up to the end of the d-th `Dense` layer, for each d of `depths`, which rise."""
+    weighted = [i for i, layer in enumerate(network.layers) if isinstance(layer, Dense)] if isinstance(network, Sequential) else []
+    wanted = [integer("a depth", depth) for depth in depths]
+    if not isinstance(network, Sequential) or not wanted or wanted != sorted(set(wanted)) or wanted[-1] > len(weighted):
+        what = f"rising depths from 1 to {len(weighted)}, the Dense layers of the network" if weighted else "a Sequential with Dense layers"
+        raise fail(what, f"depths {tuple(depths)} of a {type(network).__name__}", "give the deepest network, and depths up to its own")
+    return network.folded([weighted[depth - 1] + 1 for depth in wanted])
 
 
 def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bool = True) -> Moments:
@@ -38,18 +51,23 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
     w, v = jnp.where(rho >= 0, small, large), jnp.where(rho >= 0, large, small)
     d = x1.shape[1]
     k1, k2 = norm1 / d, norm2 / d
-    start = Moments(k1, k2, inner / d, w, v, jnp.zeros_like(w) if ntk else None, jnp.zeros((), w.dtype), d, gaussian=False)
+    start = Moments(
+        k1, k2, inner / d, w, v, jnp.zeros_like(w) if ntk else None, jnp.zeros((), w.dtype), jnp.asarray(d, w.dtype), gaussian=False
+    )
     return replace(start, c=covariance(k1, k2, w, v) + start.tilt)
 
 
-def kernel(network: Layer) -> Callable[..., Kernels]:
+def kernel(network: Layer, *, depths: Sequence[int] | None = None) -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
     x1 (N1, d), x2 (N2, d) (default x1). The dtype of the inputs is the dtype of the result. The function is pure: it can be jitted,
     vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2, where the NTK of a kinked
     activation has no derivative and zero is taken for that term) and to the variances in `network`.
 
-    Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs that are not 2-d.
+    `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass.
+
+    Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs that are not 2-d and for
+    depths the network does not have.
     Source: Jacot, Gabriel and Hongler 2018, proposition 1 and theorem 1; Lee et al. 2018, eq. 5.
 
     >>> import jax.numpy as jnp
@@ -57,6 +75,7 @@ def kernel(network: Layer) -> Callable[..., Kernels]:
     >>> kernel(networks.mlp(depth=2, width=64))(jnp.ones((1, 3))).ntk
     Array([[4.]], dtype=float32)
     """
+    layers = None if depths is None else cut(network, depths)
 
     def compute(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"] | None = None) -> Kernels:
         other = x1 if x2 is None else x2
@@ -68,8 +87,12 @@ def kernel(network: Layer) -> Callable[..., Kernels]:
                 raise fail("floating-point inputs", f"dtype {given}", "convert them to float32 or float64")
             if given == np.float64 and jnp.result_type(float) != np.float64:
                 raise fail("float32 inputs while JAX has no float64", f"dtype {given}", "enter jax.enable_x64(True), or convert them")
-        after = network.propagate(input_moments(jnp.asarray(x1), jnp.asarray(other)))
-        assert after.ntk is not None  # input_moments has asked for it
-        return Kernels(after.nngp, after.ntk, after.error)
+        start = input_moments(jnp.asarray(x1), jnp.asarray(other))
+        if layers is None:
+            after = network.propagate(start)
+            assert after.ntk is not None  # input_moments has asked for it
+            return Kernels(after.nngp, after.ntk, after.error)
+        states = layers.states(start)
+        return Kernels(jnp.stack([m.nngp for m in states]), jnp.stack([m.ntk for m in states if m.ntk is not None]), states[-1].error)
 
     return compute

@@ -4,6 +4,6 @@ from kernelregime.layers.activation import Activation
 from kernelregime.layers.base import Layer
 from kernelregime.layers.dense import Dense
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.sequential import Sequential
+from kernelregime.layers.sequential import Folded, Sequential
 
-__all__ = ["Activation", "Dense", "Layer", "Moments", "Sequential"]
+__all__ = ["Activation", "Dense", "Folded", "Layer", "Moments", "Sequential"]

@@ -93,7 +93,7 @@ class Dense(Layer):
         if moments.ntk is not None:
             own = c if self.parameterization == "ntk" else moments.features / self.s[0] * moments.nngp + int(self.sigma_b2 is not None)
             ntk = scale * moments.ntk + own
-        return Moments(k1, k2, c, w, v, ntk, moments.error, self.units, gaussian=True)
+        return Moments(k1, k2, c, w, v, ntk, moments.error, jnp.asarray(self.units, dtype), gaussian=True)
 
 
 def _check_variance(name: str, value: Any) -> None:

@@ -10,14 +10,14 @@ from jaxtyping import Array, Float
 from kernelregime.activations.angles import safe_sqrt
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "c", "w", "v", "ntk", "error"), meta_fields=("features", "gaussian"))
+@partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "c", "w", "v", "ntk", "error", "features"), meta_fields=("gaussian",))
 @dataclass(frozen=True)
 class Moments:
     """Second moments of one unit at pairs of points (x1, x2), elementwise for arrays of pairs that broadcast.
 
     `k1`, `k2`, `c`: E z(x1)², E z(x2)², E z(x1)z(x2). `w` = 1 - ρ and `v` = 1 + ρ, where ρ = c/√(k1 k2): near ±1 the correlation
     itself would lose half the digits. `ntk`: the NTK so far, or None where only the NNGP kernel is wanted. `error`: the
-    quadrature errors so far, each relative to √(k1 k2), added up. `features`: units in the layer (static); `gaussian`: whether
+    quadrature errors so far, each relative to √(k1 k2), added up. `features`: units in the layer; `gaussian`: whether
     they are jointly Gaussian, as an activation needs (static). For a pair with a zero vector ρ means nothing; any w, v will do.
     """
 
@@ -28,7 +28,7 @@ class Moments:
     v: Float[Array, "..."]
     ntk: Float[Array, "..."] | None
     error: Float[Array, ""] | float
-    features: int
+    features: Float[Array, ""]
     gaussian: bool
 
     @property

@@ -1,11 +1,14 @@
 """Layers one after another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import accumulate, pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail
@@ -57,21 +60,19 @@ class Sequential(Layer):
 
     def propagate(self, moments: Moments) -> Moments:
         """The layers at infinite width, in order."""
-        structures = [jax.tree.structure(layer) for layer in self.layers]
-        start = 0
-        while start < len(self.layers):
+        return self.folded().propagate(moments)
+
+    def folded(self, stops: Sequence[int] | None = None) -> "Folded":
+        """The layers with their repeating blocks stacked; with `stops`, the layers up to each stop taken as one."""
+        units = self.layers if stops is None else tuple(Sequential(self.layers[i:j]) for i, j in pairwise((0, *stops)))
+        structures = [jax.tree.structure(unit) for unit in units]
+        runs, start = [], 0
+        while start < len(units):
             period, repeats = _longest_run(structures, start)
-            block = self.layers[start : start + period]
-            moments = _fold(block, moments)
-            rest = [self.layers[start + r * period : start + (r + 1) * period] for r in range(1, repeats)]
-            if rest:
-                moments = _loop(rest, moments)
+            blocks = [units[start + r * period : start + (r + 1) * period] for r in range(repeats)]
+            runs.append(_Run(blocks[0] if repeats == 1 else jax.tree.map(_stacked, *blocks), repeats))
             start += period * repeats
-        return moments
-
-
-def _fold(layers: tuple[Layer, ...], moments: Moments) -> Moments:
-    return reduce(lambda m, layer: layer.propagate(m), layers, moments)
+        return Folded(tuple(runs))
 
 
 def _longest_run(structures: list[Any], start: int) -> tuple[int, int]:
@@ -87,16 +88,64 @@ def _longest_run(structures: list[Any], start: int) -> tuple[int, int]:
     return best
 
 
-def _loop(blocks: list[tuple[Layer, ...]], moments: Moments) -> Moments:
-    """Fold `blocks` of one structure by a scan over their numeric leaves."""
-    dtype = moments.w.dtype
-    stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, dtype) for leaf in leaves]), *blocks)
-    after = jax.eval_shape(lambda m: _fold(blocks[0], m), moments)
-    structure: Any = jax.tree.structure(moments)
-    same = jax.tree.structure(after) == structure and all(
-        (a.shape, a.dtype) == (jnp.shape(b), jnp.result_type(b))
-        for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(moments), strict=True)
+def _stacked(*leaves: Any) -> Any:
+    traced = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+    if not traced:  # one array instead of many arguments, each of which would cost compile time
+        return np.array(leaves)
+    return jnp.stack([jnp.asarray(leaf, traced[0].dtype) for leaf in leaves])
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("block",), meta_fields=("repeats",))
+@dataclass(frozen=True)
+class _Run:
+    """A block of layers and how often it repeats; if more than once, each leaf holds the values of all the repeats."""
+
+    block: tuple[Layer, ...]
+    repeats: int
+
+    def fold(self, moments: Moments, *, keep: bool) -> tuple[Moments, list[Moments]]:
+        """The state after the run and, with `keep`, that after each of its layers."""
+
+        def step(state: Moments, block: tuple[Layer, ...]) -> tuple[Moments, list[Moments]]:
+            states = list(accumulate(block, lambda m, layer: layer.propagate(m), initial=state))
+            return states[-1], states[1:] if keep else []
+
+        if self.repeats == 1:
+            return step(moments, self.block)
+        block = jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.w.dtype), self.block)
+        first = jax.tree.map(lambda leaf: leaf[0], block)
+        if not _same_form(jax.eval_shape(lambda m: step(m, first)[0], moments), moments):
+            moments, kept = step(moments, first)
+            rest = jax.tree.map(lambda leaf: leaf[1] if self.repeats == 2 else leaf[1:], block)
+            moments, others = _Run(rest, self.repeats - 1).fold(moments, keep=keep)
+            return moments, kept + others
+        moments, stacked = jax.lax.scan(step, moments, block)
+        return moments, [jax.tree.map(lambda leaf, r=r: leaf[r], unit) for r in range(self.repeats) for unit in stacked]
+
+
+def _same_form(one: Any, other: Any) -> bool:
+    """Whether two states have one structure, with arrays of the same shapes and dtypes."""
+    structure: Any = jax.tree.structure(one)
+    return structure == jax.tree.structure(other) and all(
+        (a.shape, a.dtype) == (jnp.shape(b), jnp.result_type(b)) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     )
-    if not same:  # a first block that changes the state's shape more than once
-        return _fold(tuple(layer for block in blocks for layer in block), moments)
-    return jax.lax.scan(lambda m, block: (_fold(block, m), None), moments, stacked)[0]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("runs",), meta_fields=())
+@dataclass(frozen=True)
+class Folded:
+    """Layers as runs of repeating blocks, each of which is folded by one loop."""
+
+    runs: tuple[_Run, ...]
+
+    def propagate(self, moments: Moments) -> Moments:
+        """The state after the last layer."""
+        return reduce(lambda m, run: run.fold(m, keep=False)[0], self.runs, moments)
+
+    def states(self, moments: Moments) -> list[Moments]:
+        """The state after each layer."""
+        out: list[Moments] = []
+        for run in self.runs:
+            moments, kept = run.fold(moments, keep=True)
+            out += kept
+        return out
