@@ -1,7 +1,7 @@
 """The infinite-width kernels against Monte Carlo over wide finite networks, on fixed seeds, within 4 standard errors.
 
 Kernels of width n have a bias of the order of 1/n and a standard deviation of the order of 1/√n: at this width and number of draws the
-bias is below one standard error.
+bias is below one standard error. Where φ grows faster than x, kernels have heavy tails: fewer layers, more units, smaller variances.
 """
 
 import jax
@@ -12,7 +12,8 @@ from registry import ACTIVATIONS, kernels, rotated
 
 from kernelregime import networks
 
-DRAWS, WIDTH = 96, 512
+DRAWS, WIDTH, WIDEST = 96, 512, 4096
+GROWING = {name for name, phi in ACTIVATIONS.items() if abs(phi(jnp.asarray(8.0))) > 3 * abs(phi(jnp.asarray(4.0))) > 0}
 
 
 def inputs():
@@ -21,8 +22,10 @@ def inputs():
     return jnp.asarray(np.stack([u, rotated(u, 0.5, rng), -0.7 * rng.normal(size=4)]), jnp.float32)
 
 
-def network(name, width, parameterization, depth=3):
-    return networks.mlp(depth=depth, width=width, activation=name, sigma_w2=1.6, sigma_b2=0.3, parameterization=parameterization)
+def network(name, width, parameterization):
+    depth, width, sigma_w2 = (2, max(width, WIDEST), 0.2) if name in GROWING else (3, width, 1.6)
+    phi = ACTIVATIONS[name]
+    return networks.mlp(depth=depth, width=width, activation=phi, sigma_w2=sigma_w2, sigma_b2=0.3, parameterization=parameterization)
 
 
 def finite_kernels(net, key, x):
@@ -55,7 +58,8 @@ def test_wide_networks_have_the_kernels_of_infinite_width(name, parameterization
     for sampled, expected in zip(drawn(name, parameterization), limit(name, WIDTH, parameterization), strict=True):
         sem = sampled.std(axis=0, ddof=1) / np.sqrt(DRAWS)
         assert sem.max() < 0.03 * expected.max()
-        assert (np.abs(sampled.mean(axis=0) - expected) <= 4 * sem).all()
+        # the float32 of each draw: its error is no part of the standard error
+        assert (np.abs(sampled.mean(axis=0) - expected) <= 4 * sem + 1e-6 * expected.max()).all()
 
 
 def test_both_parameterizations_are_one_law_of_functions():
