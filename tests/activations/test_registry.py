@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from registry import ACTIVATIONS
 
 from kernelregime import activations
 from kernelregime._checks import InputError
@@ -49,8 +50,18 @@ def test_parameters_of_a_kind_are_named_numeric_leaves():
 def test_a_name_may_carry_its_parameters():
     assert activations.get("leaky_relu(alpha=0.1)").values == (0.1,)
     assert activations.get("monomial(degree=3)").kind is activations.get("monomial", degree=3).kind
-    for name in ("leaky_relu(alpha=0.1)", "hermite(degree=4)"):
-        assert activations.get(activations.get(name).name).name == name
+    powers = activations.get("polynomial", coef=(0.3, 0.8, 0.2))
+    for name in ("polynomial(coef=0.3 0.8 0.2)", "polynomial(coef = 0.3  8e-1 0.2 )", "polynomial(c2=0.2, c0=0.3, c1=0.8)"):
+        assert activations.get(name) == powers
+    assert activations.get("polynomial(c2=2)").values == (0.0, 0.0, 2.0)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_the_name_of_every_activation_gives_it_again(name):
+    phi = ACTIVATIONS[name]
+    again = activations.get(phi.name)
+    assert again == phi
+    assert again.name == phi.name
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,10 @@ def test_a_name_may_carry_its_parameters():
         ("leaky_relu(slope=1)", "parameter of leaky_relu"),
         ("monomial", "monomial with degree="),
         ("monomial(degree=1.5)", "degree to be an integer"),
+        ("polynomial", r"polynomial with coef="),
+        ("polynomial(coef=)", r"polynomial with coef="),
+        ("polynomial(coef=0.3 x)", "coef to be a finite number"),
+        ("polynomial(k0=1)", r"polynomial with coef="),
     ],
 )
 def test_parameters_that_cannot_be_read_are_refused(given, words):

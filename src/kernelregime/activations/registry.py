@@ -1,7 +1,7 @@
 """Every activation the library knows by name."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernelregime._checks import fail, one_of, real
@@ -15,20 +15,33 @@ from kernelregime.activations.smooth import ELU, SIGMOID, SILU, SOFTPLUS, TANH
 
 _CLOSED = (ABRELU, ABS, COS, ERF, EXP, EXP_NORMALIZED, GABOR, GAUSSIAN, GELU, IDENTITY, LEAKY_RELU, RBF, RELU, SIGMOID_LIKE, SIGN, SIN)
 REGISTRY: dict[str, Kind] = {kind.name: kind for kind in sorted((*_CLOSED, ELU, SIGMOID, SILU, SOFTPLUS, TANH), key=lambda k: k.name)}
+_CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*")
+_POWER = re.compile(r"c(\d{1,3})")
+
+
+def _polynomial(coef: Sequence[float] = (), **powers: float) -> Nonlinearity:
+    """`polynomial`, by its coefficients or by c0, c1, ... as its name shows them; those left out are 0."""
+    places = [_POWER.fullmatch(name) for name in powers]
+    if None in places or bool(powers) == bool(len(coef)):
+        raise TypeError(powers)
+    values = {int(place[1]): powers[place[0]] for place in places if place is not None}
+    return polynomial([values.get(k, 0.0) for k in range(max(values) + 1)] if values else coef)
+
+
 # families whose structure depends on an argument
 FAMILIES: dict[str, Callable[..., Kind | Nonlinearity]] = {
     "hermite": hermite,
     "monomial": monomial,
-    "polynomial": polynomial,
+    "polynomial": _polynomial,
     "rectified_monomial": rectified_monomial,
 }
-_CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*")
 
 
 def get(activation: str | Nonlinearity | Callable[..., Any], **parameters: Any) -> Nonlinearity:
     """The nonlinearity with this name (and these parameters), or made from an elementwise JAX function (see `from_function`).
 
-    A name may carry its parameters: "leaky_relu(alpha=0.1)", "monomial(degree=3)".
+    A name may carry its parameters, as `Nonlinearity.name` shows them: "leaky_relu(alpha=0.1)", "monomial(degree=3)",
+    "polynomial(coef=0.3 0.8 0.2)".
     Raises: `InputError` for unknown names (the nearest is suggested) and unknown parameters.
 
     >>> get("sin(a=2, c=0.5)").values
@@ -58,12 +71,16 @@ def get(activation: str | Nonlinearity | Callable[..., Any], **parameters: Any) 
 
 
 def _arguments(whole: str, text: str) -> dict[str, Any]:
-    """The arguments of a call written as text, all numbers; a degree is an integer."""
+    """The arguments of a call written as text, all numbers; a degree is an integer, coefficients are several in a row."""
     found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals:
             raise fail("an activation written as name(parameter=number, ...)", repr(whole), "name every parameter")
-        number = real(name.strip(), value.strip())
-        found[name.strip()] = int(number) if name.strip() == "degree" and number == int(number) else number
+        name = name.strip()
+        if name == "coef":
+            found[name] = tuple(real(name, number) for number in value.split())
+            continue
+        number = real(name, value.strip())
+        found[name] = int(number) if name == "degree" and number == int(number) else number
     return found
