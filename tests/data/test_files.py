@@ -69,13 +69,14 @@ def test_csv_files_with_real_targets_are_regression(tmp_path):
     [
         ("", "at least one row"),
         ("1 2 3\n4 5 6\n", "two or more columns"),
-        ("1,2,0\n3,4\n", "3 columns but 2"),
-        ("1,2,0\n3,4,1,7\n", "3 columns but 4"),
-        ("1,2,0\n3,,1\n", "fill in or drop the missing cells"),
-        ("1,2,0\n3,four,1\n", "'four'"),
-        ("1,2,0\n3,nan,1\n", "finite"),
-        ("1,2,0\n3,4,nan\n", "finite"),
-        ("1,2,0\n3,4,\n", "1 row\\(s\\) without"),
+        ("1,2,0\n3,4\n", "2 columns in line 2, where the first row has 3"),
+        ("1,2,0\n3,4,1,7\n", "4 columns in line 2"),
+        ("a,b,c\n1,2,0\n\n3,,1\n", r"set\.csv; got an empty cell in line 4, column 2; fill in"),
+        ("1,2,0\n3,four,1\n", "'four' in line 2, column 2"),
+        ("a,b,c\n1,2,0\n3,nan,1\n", r"set\.csv; got 'nan' in line 3, column 2"),
+        ("1,2,0\n3,4,inf\n", r"set\.csv; got 'inf' in line 2, column 3"),
+        ("1,2,0\n3,4,\n", r"every row of set\.csv; got an empty cell in line 2, column 3"),
+        ("1,2,no\n3,4,\n", "an empty cell in line 2, column 3"),
         ("1,2,0\n3,4,0\n", "at least two classes"),
     ],
 )
@@ -89,7 +90,9 @@ def test_csv_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, text, m
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X}, "'y' or 'labels'"),
+        ({"x": X}, r"targets beside the points of set; .* give y \(or labels, targets\)"),
+        ({"x": np.where(X[3, 1] == X, np.nan, X), "y": Y}, r"x in set\.npz to be finite; got NaN or infinity in row 3"),
+        ({"x": X, "y": np.where(Y == 1, np.nan, Y)}, r"y in set\.npz to be finite; got NaN or infinity in row 1 .* and 9 more"),
         ({"y": Y}, "'x' or 'images'"),
         ({}, "only nothing"),
         ({"x_train": X, "y_train": Y, "x_test": X}, "'y_test' in set.npz"),
@@ -106,6 +109,26 @@ def test_npz_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, arrays,
     with pytest.raises(InputError, match=message) as caught:
         data.load(tmp_path / "set.npz")
     assert "\n" not in str(caught.value)
+
+
+def test_points_need_no_targets(tmp_path):
+    np.savez(tmp_path / "set.npz", images=X.reshape(20, 2, 2))
+    (tmp_path / "set.csv").write_text(lines(["a,b,c,d"], [",".join(map(repr, row)) for row in X.tolist()]))
+    for file in ("set.npz", "set.csv"):
+        found = data.points(tmp_path / file, scaling="none", labelled=False)
+        assert found.labels is None
+        assert sorted(map(tuple, found.x)) == sorted(map(tuple, X))
+    assert data.points(tmp_path / "set.csv", scaling="none").x.shape == (20, 3)  # the last column is the target unless said
+
+
+def test_points_are_as_many_of_every_class_as_asked_for_and_sorted_by_class(tmp_path):
+    np.savez(tmp_path / "set.npz", x=X, y=Y, train_idx=np.arange(15), test_idx=np.arange(15, 20))
+    for options, each in (({"count": 6}, 3), ({"most": 9}, 4), ({}, 7)):
+        found = data.points(tmp_path / "set.npz", scaling="none", **options)
+        np.testing.assert_array_equal(found.labels, np.repeat([0, 1], each))
+        assert {row.tobytes() for row in found.x} < {row.tobytes() for row in X[:15]}
+    with pytest.raises(InputError, match="count to be a multiple of the 2 classes"):
+        data.points(tmp_path / "set.npz", count=5)
 
 
 @pytest.mark.parametrize("name", ["set.npz", "set.csv"])

@@ -160,7 +160,7 @@ X, Y = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
         (lambda: data.from_arrays(X, np.where(Y, np.nan, 0.0)), "finite"),
         (lambda: data.from_arrays(X[:, 0], Y), "one row for every point"),
         (lambda: data.from_arrays(X, Y[:5]), "12 rows"),
-        (lambda: data.from_arrays(X, None), "y to hold labels or numbers|12 rows"),
+        (lambda: data.from_arrays(X, None), "targets beside the points"),
         (lambda: data.from_arrays(X, np.zeros(12, int)), "at least two classes"),
         (lambda: data.from_arrays(X.astype(str), Y), "real numbers"),
         (lambda: data.from_arrays(X, Y, X), "x_test alone"),

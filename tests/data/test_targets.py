@@ -70,6 +70,30 @@ def test_many_whole_numbers_are_classes_when_a_class_coding_is_asked_for():
     assert len(dataset(np.arange(25), target_coding="one-hot").classes) == 25
 
 
+def test_many_whole_numbers_that_nobody_called_regression_are_said():
+    [words] = dataset(np.arange(25)).notes
+    assert "25 different values (more than 20) and were taken as regression" in words
+    for y, coding in ((np.arange(25), "regression"), (np.arange(25), "one-hot"), (np.arange(20), None), (np.arange(25) + 0.5, None)):
+        assert dataset(y, target_coding=coding).notes == ()
+
+
+def test_standardized_regression_has_mean_zero_and_variance_one_on_train_whatever_the_unit():
+    x, y = RNG.standard_normal((12, 2)), np.stack([RNG.standard_normal(12), np.full(12, 0.1)], axis=1)
+    found = data.from_arrays(x[:8], y[:8], x[8:], y[8:], target_coding="standardized-regression")
+    np.testing.assert_allclose(found.y_train[:, 0].mean(), 0, atol=1e-15)
+    np.testing.assert_allclose(found.y_train[:, 0].std(), 1, rtol=1e-14)
+    np.testing.assert_allclose(found.y_train[:, 1], 0, atol=1e-15)
+    for coded, given in ((found.y_train, y[:8]), (found.y_test, y[8:])):
+        np.testing.assert_allclose(coded * found.target_deviation + found.target_mean, given, rtol=1e-14)
+    other = data.from_arrays(x[:8], 1000 * y[:8] + 7, x[8:], 1000 * y[8:] + 7, target_coding="standardized-regression")
+    np.testing.assert_allclose(other.y_test, found.y_test, rtol=1e-10, atol=1e-12)
+
+
+def test_standardized_is_the_coding_of_that_kind_that_fits_the_targets():
+    assert dataset(LABELS, target_coding="standardized").target_coding == "standardized-one-hot"
+    assert dataset(RNG.standard_normal(6), target_coding="standardized").target_coding == "standardized-regression"
+
+
 @pytest.mark.parametrize(
     ("y", "coding", "message"),
     [
@@ -78,6 +102,7 @@ def test_many_whole_numbers_are_classes_when_a_class_coding_is_asked_for():
         (["a", "", "b"], None, "class name for every point"),
         (np.zeros((3, 2, 2)), None, "shape \\(N,\\) or \\(N, O\\)"),
         ([1, 1, 1], None, "at least two classes"),
+        ([1.5, 1.5, 1.5], "standardized", "targets that differ between train points"),
     ],
 )
 def test_targets_that_contradict_the_coding_are_refused(y, coding, message):

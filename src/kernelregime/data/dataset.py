@@ -11,15 +11,17 @@ from jaxtyping import Float64, Int64, UInt8
 class Source:
     """Points (N, d) with their targets as they were found: bytes stay bytes, which stand for numbers in [0, 1] (an eighth of the memory).
 
-    `train`, `test`: row numbers where the source comes with a split. `shape`: that of one point before it became a row of d numbers.
+    `targets`: None where there are points only. `train`, `test`: row numbers where the source comes with a split. `shape`: that of one
+    point before it became a row of d numbers. `table`: whether the points are rows of a table, whose columns may have units of their own.
     """
 
     name: str
     x: Float64[np.ndarray, "N d"] | UInt8[np.ndarray, "N d"]
-    targets: np.ndarray
+    targets: np.ndarray | None
     train: np.ndarray | None = None
     test: np.ndarray | None = None
     shape: tuple[int, ...] | None = None
+    table: bool = False
 
     def points(self, rows: np.ndarray) -> Float64[np.ndarray, "n d"]:
         """These rows as numbers."""
@@ -39,6 +41,8 @@ class Dataset:
     `y_train` (N, O), `y_test` (M, O) coded targets; `labels_train` (N,) and `labels_test` (M,): positions in `classes`, or None for
     regression (and then `classes` is empty). `scaling`, `target_coding`: as in `load`.
     `fingerprint`: SHA-256 of all the arrays with their names, types and shapes; equal data have equal fingerprints.
+    `target_mean`, `target_deviation`: of standardized regression, a number for each output: y · deviation + mean are the targets as
+    they were given (empty for other codings). `notes`: what was decided about the data that the user may want otherwise, in words.
     """
 
     x_train: Float64[np.ndarray, "N *d"] = field(repr=False)
@@ -52,6 +56,19 @@ class Dataset:
     scaling: str
     target_coding: str
     fingerprint: str
+    target_mean: tuple[float, ...] = ()
+    target_deviation: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points without targets: `x` (N, d) after scaling, and `labels` (N,), positions in `classes`, where there are classes (else None)."""
+
+    x: Float64[np.ndarray, "N d"] = field(repr=False)
+    labels: Int64[np.ndarray, "N"] | None = field(repr=False)
+    name: str
+    classes: tuple[int | str, ...]
 
 
 def fingerprint(**arrays: np.ndarray | None) -> str:

@@ -1,8 +1,10 @@
 """Data from files: .npz and .csv."""
 
 import csv
+import math
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,31 @@ TARGETS = ("y", "labels", "targets")
 
 def points(name: str, value: Any) -> np.ndarray:
     """Points (N, ...) as rows (N, d): bytes (uint8) as they are, all else as float64."""
-    x = array(name, value)
+    x = array(name, value, finite=False)
     if x.ndim < 2:
         raise fail(f"{name} of shape (N, features) or (N, height, width, ...)", f"shape {x.shape}", "give one row for every point")
-    return np.ascontiguousarray(x.reshape(len(x), -1), dtype=np.uint8 if x.dtype == np.uint8 else np.float64)
+    rows = np.ascontiguousarray(x.reshape(len(x), -1), dtype=np.uint8 if x.dtype == np.uint8 else np.float64)
+    _check_finite(name, rows)
+    return rows
 
 
-def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> Source:
-    """One source out of a train and a test set."""
+def _check_finite(name: str, rows: np.ndarray) -> None:
+    """Raises `InputError` that names the first row with a NaN or an infinity."""
+    bad = np.flatnonzero(~np.isfinite(rows).reshape(len(rows), -1).all(axis=1))
+    if bad.size:
+        others = f" and {bad.size - 1} more" if bad.size > 1 else ""
+        raise fail(f"{name} to be finite", f"NaN or infinity in row {bad[0]} (counted from 0){others}", "remove or impute them")
+
+
+def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, where: str = "") -> Source:
+    """One source out of a train and a test set; `where` as in `single`."""
     if (np.asarray(x_train).dtype == np.uint8) != (np.asarray(x_test).dtype == np.uint8):
         got = f"{np.asarray(x_train).dtype} and {np.asarray(x_test).dtype}"
         raise fail("x_train and x_test in one type (uint8 is divided by 255)", got, "convert both to float64")
-    train, test = points("x_train", x_train), points("x_test", x_test)
+    train, test = points(f"x_train{where}", x_train), points(f"x_test{where}", x_test)
     if train.shape[1] != test.shape[1]:
         raise fail(f"x_test with {train.shape[1]} features, as x_train has", f"{test.shape[1]}", "give both in the same format")
-    y, y_other = _targets("y_train", y_train, len(train)), _targets("y_test", y_test, len(test))
+    y, y_other = _targets(f"y_train{where}", y_train, len(train)), _targets(f"y_test{where}", y_test, len(test))
     if y.shape[1:] != y_other.shape[1:] or (y.dtype.kind in "USO") != (y_other.dtype.kind in "USO"):
         got = f"{y.dtype} {y.shape} and {y_other.dtype} {y_other.shape}"
         raise fail("y_train and y_test of one type and width", got, "give both in the same format")
@@ -41,10 +53,13 @@ def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> S
     return Source(name, both, np.concatenate([y, y_other]), np.arange(count), np.arange(count, len(both)), shape)
 
 
-def single(name: str, x: Any, y: Any, train: np.ndarray | None = None, test: np.ndarray | None = None) -> Source:
-    """One source out of one set of points, with the rows of train and test where they are given."""
-    rows = points("x", x)
-    return Source(name, rows, _targets("y", y, len(rows)), train, test, np.shape(x)[1:])
+def single(name: str, x: Any, y: Any, train: np.ndarray | None = None, test: np.ndarray | None = None, *, where: str = "") -> Source:
+    """One source out of one set of points, with their targets and the rows of train and test where they are given.
+
+    `where`: what stands behind x and y in messages, as the name of a file.
+    """
+    rows = points(f"x{where}", x)
+    return Source(name, rows, None if y is None else _targets(f"y{where}", y, len(rows)), train, test, np.shape(x)[1:])
 
 
 def _targets(name: str, value: Any, rows: int) -> np.ndarray:
@@ -53,11 +68,14 @@ def _targets(name: str, value: Any, rows: int) -> np.ndarray:
         raise fail(f"{name} to hold labels or numbers", f"dtype {y.dtype}", "convert it")
     if y.ndim == 0 or len(y) != rows:
         raise fail(f"{name} with {rows} rows, one for every point", f"shape {y.shape}", "give one label or target for every point")
+    if y.dtype.kind == "f":
+        _check_finite(name, y)
     return y
 
 
-def read_npz(path: Path) -> Source:
-    """A .npz file with x and y (by any of their names), or with x_train, y_train, x_test, y_test."""
+def read_npz(path: Path, *, labelled: bool = True) -> Source:
+    """A .npz file with x and y (by any of their names; without y: points alone), or with x_train, y_train, x_test, y_test."""
+    where = f" in {path.name}"
     try:
         with np.load(path, allow_pickle=False) as stored:
             held = {key.lower(): stored[key] for key in stored.files}
@@ -66,15 +84,15 @@ def read_npz(path: Path) -> Source:
         raise fail("an .npz file of plain arrays", f"{path.name} ({reason})", "write it with numpy.savez and no object arrays") from None
     if "x_train" in held:
         parts = [_named(path, held, (key,)) for key in ("x_train", "y_train", "x_test", "y_test")]
-        return joined(path.stem, *parts)
-    x, y = _named(path, held, POINTS), _named(path, held, TARGETS)
+        return joined(path.stem, *parts, where=where)
+    x, y = _named(path, held, POINTS), next((held[key] for key in TARGETS if labelled and key in held), None)
     if "train_idx" not in held and "test_idx" not in held:
-        return single(path.stem, x, y)
+        return single(path.stem, x, y, where=where)
     train, test = (_index(key, _named(path, held, (key,)), len(x)) for key in ("train_idx", "test_idx"))
     common = int(np.isin(train, test).sum())
     if common:
         raise fail("train_idx and test_idx without a common row", f"{common} common", "keep the test points out of train")
-    return single(path.stem, x, y, train, test)
+    return single(path.stem, x, y, train, test, where=where)
 
 
 def _named(path: Path, held: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> np.ndarray:
@@ -94,27 +112,67 @@ def _index(name: str, value: np.ndarray, rows: int) -> np.ndarray:
     return value.astype(np.int64)
 
 
-def read_csv(path: Path) -> Source:
-    """A comma-separated table: numbers, with the label or target in the last column; a first line of names is skipped."""
+def read_csv(path: Path, *, labelled: bool = True) -> Source:
+    """A comma-separated table: numbers, with the label or target in the last column (`labelled=False`: numbers only); a first line of
+    names is skipped.
+    """
+    numbers = "numbers in every column but the last" if labelled else "numbers in every column"
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first, second, skip = _first_rows(file)
-        width = len(first)
-        if width < 2:
-            raise fail("two or more columns, the target in the last", f"{width} in {path.name}", "separate the columns by commas")
-        if not _is_header(first, second):
-            skip -= 1
-        row = np.dtype([("x", np.float64, (width - 1,)), ("y", object)])
+        width, skip = _layout(path, 1 + labelled)
+        row = np.dtype([("x", np.float64, (width - labelled,)), *[("y", object)] * labelled])
         table = np.loadtxt(path, row, comments=None, delimiter=",", skiprows=skip, quotechar='"', ndmin=1, encoding="utf-8-sig")
+        fault = "" if np.isfinite(table["x"]).all() else _fault(path, skip, width - labelled)
     except (OSError, UnicodeDecodeError) as error:
         raise fail("a readable text file in UTF-8", f"{path.name} ({type(error).__name__})", "save it as CSV in UTF-8") from None
     except ValueError as error:
         if type(error) is not ValueError:
             raise
-        reason = str(error).split(";")[0].rstrip(".")
-        do = "fill in or drop the missing cells, numbers in every column but the last"
-        raise fail(f"a table of numbers in {path.name}", reason, do) from None
-    return single(path.stem, table["x"], _cells(path, table["y"]))
+        fault = _fault(path, skip, width - labelled) or str(error).split(";")[0].rstrip(".")
+    if fault:
+        raise fail(f"a table of numbers in {path.name}", fault, f"fill in or drop what is missing, {numbers}")
+    y = _cells(path, skip, width, table["y"]) if labelled else None
+    return replace(single(path.stem, table["x"], y), table=True)
+
+
+def _layout(path: Path, least: int) -> tuple[int, int]:
+    """The number of columns (at least `least`), and of lines to skip before the first row."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first, second, skip = _first_rows(file)
+    if len(first) < least:
+        raise fail("two or more columns, the target in the last", f"{len(first)} in {path.name}", "separate the columns by commas")
+    return len(first), skip if _is_header(first, second) else skip - 1
+
+
+def _cells(path: Path, skip: int, width: int, column: np.ndarray) -> np.ndarray:
+    """The last column: numbers if all of its cells are, else names."""
+    cells = [str(cell).strip() for cell in column]
+    numbers = all(_is_number(cell) for cell in cells if cell)
+    found = np.asarray([float(cell or "nan") for cell in cells] if numbers else cells)
+    if not (np.isfinite(found).all() if numbers else all(cells)):
+        fault = _fault(path, skip, width if numbers else width - 1)
+        raise fail(f"a label or target in every row of {path.name}", fault, "fill in or drop those rows")
+    return found
+
+
+def _fault(path: Path, skip: int, numbers: int) -> str:
+    """What is wrong, and in which line, with the first row after `skip` lines that is of another length than the first, or has an empty
+    cell, or among its first `numbers` cells one that is no finite number; empty where nothing is.
+    """
+    width = 0
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        for row in rows:
+            if rows.line_num <= skip or not any(cell.strip() for cell in row):
+                continue
+            width = width or len(row)
+            if len(row) != width:
+                return f"{len(row)} columns in line {rows.line_num}, where the first row has {width}"
+            for column, cell in enumerate(row, 1):
+                if not cell.strip():
+                    return f"an empty cell in line {rows.line_num}, column {column}"
+                if column <= numbers and not (_is_number(cell) and math.isfinite(float(cell))):
+                    return f"{cell.strip()!r} in line {rows.line_num}, column {column}"
+    return ""
 
 
 def _first_rows(file: Any) -> tuple[list[str], list[str], int]:
@@ -144,15 +202,4 @@ def _is_header(first: list[str], second: list[str]) -> bool:
     return any(not _is_number(name) and _is_number(cell) for name, cell in zip(first, second))
 
 
-def _cells(path: Path, column: np.ndarray) -> np.ndarray:
-    """The last column: numbers if all of its cells are, else names."""
-    cells = [str(cell).strip() for cell in column]
-    empty = sum(cell == "" for cell in cells)
-    if empty:
-        raise fail(f"a label or target in every row of {path.name}", f"{empty} row(s) without", "fill in or drop those rows")
-    if all(_is_number(cell) for cell in cells):
-        return np.asarray([float(cell) for cell in cells])
-    return np.asarray(cells)
-
-
-READERS: dict[str, Callable[[Path], Source]] = {".npz": read_npz, ".csv": read_csv}
+READERS: dict[str, Callable[..., Source]] = {".npz": read_npz, ".csv": read_csv}

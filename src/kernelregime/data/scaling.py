@@ -13,13 +13,17 @@ from kernelregime._checks import fail
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+def deviations(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the deviation of every column; that of a constant one, which would be of rounding errors, is 0."""
+    deviation = train.std(0)
+    return train.mean(0), np.where(deviation > 8 * np.finfo(np.float64).eps * np.abs(train).max(0), deviation, 0.0)
+
+
 def _standardize(train: np.ndarray, test: np.ndarray) -> Pair:
-    mean, deviation = train.mean(0), train.std(0)
-    # a constant column has a deviation of rounding errors
-    varies = deviation > 8 * np.finfo(np.float64).eps * np.abs(train).max(0)
-    if not varies.any():
+    mean, deviation = deviations(train)
+    if not deviation.any():
         raise fail("inputs that differ between train points", "constant features only", "give other data, or scaling='none'")
-    scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
     return (train - mean) * scale, (test - mean) * scale
 
 

@@ -26,10 +26,7 @@ def split(
     order, instead of the largest balanced set.
     """
     number = max(1, len(classes))
-    if points_train is not None and integer("points_train", points_train) % number:
-        below, above = points_train // number * number, -(-points_train // number) * number
-        do = f"ask for {below} or {above}" if below else f"ask for {above}"
-        raise fail(f"points_train to be a multiple of the {number} classes (the same number of each)", points_train, do)
+    _check_multiple("points_train", points_train, number)
     if points_test is not None:
         integer("points_test", points_test)
     order = np.random.default_rng(seed).permutation(len(groups))
@@ -46,6 +43,32 @@ def split(
     if points_test is None:
         return picked, test[np.isin(test, rows)]
     return picked, _take(order, members[1], _spread(points_test, number), "points_test")
+
+
+def subset(
+    groups: np.ndarray, rows: np.ndarray | None, *, classes: tuple[int | str, ...], count: int | None, most: int | None, seed: int
+) -> np.ndarray:
+    """Row numbers of `count` points, of every class the same number: as many as there are without it, and then no more than `most`.
+
+    `groups`, `classes`: as in `split`. `rows`: those that may be used (None: all).
+    """
+    number = max(1, len(classes))
+    _check_multiple("count", count, number)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    order = order if rows is None else order[np.isin(order, rows)]
+    _present(order, groups, classes)
+    members = _by_group(order, groups, number)
+    largest = min(len(m) for m in members)
+    each = count // number if count is not None else largest if most is None else max(1, min(largest, most // number))
+    return _take(order, members, [each] * number, "count")
+
+
+def _check_multiple(name: str, points: int | None, number: int) -> None:
+    if points is None or integer(name, points) % number == 0:
+        return
+    below, above = points // number * number, -(-points // number) * number
+    do = f"ask for {below} or {above}" if below else f"ask for {above}"
+    raise fail(f"{name} to be a multiple of the {number} classes (the same number of each)", points, do)
 
 
 def _one_pool(

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernelregime._checks import array, fail, integer, one_of
+from kernelregime.data.scaling import deviations
 
 MOST_CLASSES = 20  # whole numbers with more values than this are regression, unless a class coding is asked for
-REGRESSION = "regression"
+REGRESSION, STANDARDIZED_REGRESSION = REGRESSIONS = ("regression", "standardized-regression")
+STANDARDIZED = "standardized"  # the coding of mean 0 and variance 1, of classes or numbers
 
 
 def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -36,7 +38,16 @@ CLASS_CODINGS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "standardized-one-hot": _standardized_one_hot,
     "plus-minus-one": _plus_minus_one,
 }
-CODINGS = (*CLASS_CODINGS, REGRESSION)
+CODINGS = (*CLASS_CODINGS, *REGRESSIONS, STANDARDIZED)
+
+
+class Coded(NamedTuple):
+    """Targets (·, O) of train and test as numbers, and the mean and deviation of each output where these were taken out."""
+
+    train: np.ndarray
+    test: np.ndarray
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,13 +58,24 @@ class Targets:
     classes: tuple[int | str, ...]
     labels: np.ndarray | None
     values: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
-    def coded(self, rows: np.ndarray) -> np.ndarray:
-        """Targets (N, O) of these rows, as numbers."""
-        if self.labels is None:
-            assert self.values is not None
-            return self.values[rows]
-        return CLASS_CODINGS[self.coding](self.labels[rows], len(self.classes))
+    def coded(self, train: np.ndarray, test: np.ndarray) -> Coded:
+        """The targets of these rows as numbers."""
+        if self.labels is not None:
+            code, number = CLASS_CODINGS[self.coding], len(self.classes)
+            return Coded(code(self.labels[train], number), code(self.labels[test], number))
+        assert self.values is not None
+        found = Coded(self.values[train], self.values[test])
+        if self.coding == REGRESSION:
+            return found
+        mean, deviation = deviations(found.train)
+        if not deviation.any():
+            raise fail(
+                "targets that differ between train points", "the same target for all", "give other data, or target_coding='regression'"
+            )
+        scale = np.where(deviation > 0, deviation, 1.0)
+        return Coded((found.train - mean) / scale, (found.test - mean) / scale, tuple(mean.tolist()), tuple(scale.tolist()))
 
 
 def understand(targets: np.ndarray, coding: str | None) -> Targets:
@@ -69,18 +91,28 @@ def understand(targets: np.ndarray, coding: str | None) -> Targets:
             raise fail("one class name for every point", f"names of shape {flat.shape}, some empty", "fill in or drop the missing labels")
     else:
         array("targets", flat)
-    if coding != REGRESSION:
-        names = _class_values(flat, some=coding is not None)
+    if coding not in REGRESSIONS:
+        names = _class_values(flat, some=coding in CLASS_CODINGS)
         if names is not None:
             classes, labels = np.unique(names, return_inverse=True)
-            return Targets(coding or "centred-one-hot", tuple(classes.tolist()), labels.astype(np.int64), None)
-        if coding is not None:
+            chosen = {None: "centred-one-hot", STANDARDIZED: "standardized-one-hot"}.get(coding, coding)
+            return Targets(str(chosen), tuple(classes.tolist()), labels.astype(np.int64), None)
+        if coding in CLASS_CODINGS:
             got = f"real-valued targets of shape {flat.shape}"
             raise fail(f"labels or one-hot rows, for target_coding={coding!r}", got, "use target_coding='regression'")
     if flat.dtype.kind == "U":
-        raise fail("numbers as targets, for target_coding='regression'", f"names such as {str(flat[0])!r}", "use a coding for classes")
+        raise fail(f"numbers as targets, for target_coding={coding!r}", f"names such as {str(flat[0])!r}", "use a coding for classes")
     values = flat.astype(np.float64).reshape(len(flat), -1)
-    return Targets(REGRESSION, (), None, values)
+    notes = () if coding in REGRESSIONS else _unasked(flat)
+    return Targets(REGRESSION if coding in (None, REGRESSION) else STANDARDIZED_REGRESSION, (), None, values, notes)
+
+
+def _unasked(flat: np.ndarray) -> tuple[str, ...]:
+    """What to say of targets that could be classes and were taken for numbers without being asked."""
+    if flat.ndim == 2 or (flat != np.floor(flat)).any():
+        return ()
+    what = f"the targets are whole numbers of {np.unique(flat).size} different values (more than {MOST_CLASSES})"
+    return (f"{what} and were taken as regression; the target coding one-hot, or another for classes, makes each value a class",)
 
 
 def _class_values(flat: np.ndarray, *, some: bool) -> np.ndarray | None:
