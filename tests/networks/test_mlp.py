@@ -52,6 +52,16 @@ def test_a_preset_describes_itself():
     assert (found.sigma_w2, found.sigma_b2, found.parameterization) == (1.5, 0.2, "standard")
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("sigma_b2", [None, 0.1])
+def test_parameters_are_counted_as_the_network_has_them(depth, sigma_b2):
+    network = mlp(depth=depth, width=7, outputs=3, sigma_b2=sigma_b2)
+    shapes = jax.eval_shape(lambda key: network.init(key, (5,), "float32"), jax.random.PRNGKey(0))
+    found = describe(network)
+    assert found is not None
+    assert found.parameters(5) == sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
 def test_a_linear_model_has_no_activation_to_describe():
     found = describe(mlp(depth=1, width=5, sigma_b2=None))
     assert found is not None
@@ -68,6 +78,7 @@ def test_a_linear_model_has_no_activation_to_describe():
         Sequential((Dense(3, 1.0, 0.0), Activation("relu"), Dense(3, 1.0))),
         Sequential((Dense(3), Activation("relu"), Dense(3), Activation("erf"), Dense(3))),
         Sequential((Dense(3), Activation("relu"), Dense(3, parameterization="standard"))),
+        Sequential((Dense(3, s=(1, 2)), Activation("relu"), Dense(3, s=(2, 1)))),
     ],
 )
 def test_other_networks_are_not_described_as_one_with_shared_variances(other):

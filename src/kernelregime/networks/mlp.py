@@ -51,9 +51,15 @@ class FullyConnected:
     sigma_b2: float | None
     parameterization: Literal["ntk", "standard"]
 
+    def parameters(self, inputs: int) -> int:
+        """How many numbers it trains, on points of so many `inputs`."""
+        return sum(n * (before + (self.sigma_b2 is not None)) for before, n in zip((inputs, *self.widths), self.widths))
+
 
 def describe(network: Layer) -> FullyConnected | None:
-    """`network` as a `FullyConnected`, or None: it has other layers, or they differ in variance, φ or parameterization."""
+    """`network` as a `FullyConnected`, or None: it has other layers, they differ in variance, φ or parameterization, or have a width
+    scale `s`, of which theory's formulas know nothing.
+    """
     if not isinstance(network, Sequential) or len(network.layers) % 2 == 0:
         return None
     dense, between = network.layers[::2], network.layers[1::2]
@@ -64,8 +70,9 @@ def describe(network: Layer) -> FullyConnected | None:
         for layer in dense
         if isinstance(layer, Dense)
     }
+    scaled = any(layer.s != (1, 1) for layer in dense if isinstance(layer, Dense))
     functions = {layer.nonlinearity for layer in between if isinstance(layer, Activation)}
-    if len(settings) != 1 or len(functions) > 1:
+    if scaled or len(settings) != 1 or len(functions) > 1:
         return None
     sigma_w2, sigma_b2, parameterization = settings.pop()
     widths = tuple(layer.units for layer in dense if isinstance(layer, Dense))

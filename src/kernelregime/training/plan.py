@@ -38,55 +38,59 @@ class Plan:
     mark: str
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: arguments of `train`, as the user gave them."""
+
+    steps: int
+    learning_rate: Any
+    optimizer: str | Factory
+    loss: str
+    reduction: str
+    batch_size: int | None
+    stop_fraction: float | None
+    probe_steps: Sequence[int] | None
+    dtype: Any
+    key: Any
+
+
 def checked(
     f: Callable[[Any, Any], Any],
     params: Any,
     x: Any,
     y: Any,
+    recipe: Recipe,
     *,
-    steps: int,
-    learning_rate: Any,
-    optimizer: str | Factory,
-    loss: str,
-    reduction: str,
-    batch_size: int | None,
-    stop_fraction: float | None,
     probe_names: Sequence[str],
-    probe_steps: Sequence[int] | None,
-    dtype: Any,
-    key: Any,
     checkpoint: str | os.PathLike[str] | None,
     depends_on: Mapping[str, Any],
 ) -> Plan:
     """The plan, or an `InputError` that names the first argument that cannot be used."""
-    one_of("loss", loss, LOSSES)
-    one_of("reduction", reduction, REDUCTIONS)
-    stacked, working = _params(params, dtype)
-    points = array("x", x)
-    targets = array("y", y, ndim=2, rows=len(points)).astype(working)
-    check_targets(loss, targets)
-    points = points.astype(working) if points.dtype.kind not in "iub" else points
-    total = integer("steps", steps)
+    one_of("loss", recipe.loss, LOSSES)
+    one_of("reduction", recipe.reduction, REDUCTIONS)
+    stacked, working = _params(params, recipe.dtype)
+    points, targets = _data(x, y, recipe.loss, working)
+    total = integer("steps", recipe.steps)
     if total > np.iinfo(np.int32).max:
         raise fail("steps below 2³¹", total, "train in several runs")
-    rates = _rates(learning_rate, len(jax.tree.leaves(stacked)[0]))
-    size = _batch_size(batch_size, len(points))
-    fraction = None if stop_fraction is None else real("stop_fraction", stop_fraction, above=0.0, most=1.0)
-    times = chosen_steps(probe_steps, total)
-    make = factory(optimizer)
+    rates = _rates(recipe.learning_rate, len(jax.tree.leaves(stacked)[0]))
+    size = _batch_size(recipe.batch_size, len(points))
+    fraction = None if recipe.stop_fraction is None else real("stop_fraction", recipe.stop_fraction, above=0.0, most=1.0)
+    times = chosen_steps(recipe.probe_steps, total)
+    make = factory(recipe.optimizer)
     words = {
         "versions": [jax.__version__, optax.__version__],
         "steps": total,
-        "optimizer": optimizer if isinstance(optimizer, str) else identity(optimizer),
-        "loss": [loss, reduction],
+        "optimizer": recipe.optimizer if isinstance(recipe.optimizer, str) else identity(recipe.optimizer),
+        "loss": [recipe.loss, recipe.reduction],
         "batch_size": size,
         "stop_fraction": fraction,
         "probes": [list(probe_names), list(times)],
     }
-    order, drawn_from = (None, None) if size is None else (key, _key(key))
+    order, drawn_from = (None, None) if size is None else (recipe.key, _key(recipe.key))
     path = None if checkpoint is None else Path(checkpoint)
     mark = "" if path is None else _mark(path, words, depends_on, stacked, x=points, y=targets, rates=rates, key=drawn_from)
-    rules = Rules(f, loss_function(loss, reduction), transformations(make, rates), size)
+    rules = Rules(f, loss_function(recipe.loss, recipe.reduction), transformations(make, rates), size)
     _outputs(f, stacked, points, targets)
     return Plan(rules, stacked, points, targets, rates.astype(working), order, fraction, total, times, working, path, mark)
 
@@ -113,6 +117,14 @@ def _params(params: Any, dtype: Any) -> tuple[Any, np.dtype]:
     if bad:
         raise fail("params of floating-point numbers", f"dtype {bad[0]}", "keep integers and flags out of params (close over them in f)")
     return jax.tree.unflatten(structure, [a.astype(working) for a in arrays]), working
+
+
+def _data(x: Any, y: Any, loss: str, working: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Points and targets in the working precision (integers stay what they are)."""
+    points = array("x", x)
+    targets = array("y", y, ndim=2, rows=len(points)).astype(working)
+    check_targets(loss, targets)
+    return points.astype(working) if points.dtype.kind not in "iub" else points, targets
 
 
 def _rates(learning_rate: Any, seeds: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from kernelregime.training import loop
 from kernelregime.training.checkpoint import Saved
 from kernelregime.training.loop import DIVERGED, RUNNING, STOPPED, Inputs, State, advance, unevaluated
 from kernelregime.training.optimizers import Factory
-from kernelregime.training.plan import Plan, checked, conventions
+from kernelregime.training.plan import Plan, Recipe, checked, conventions
 from kernelregime.training.probing import Record, stacked, unstacked
 from kernelregime.training.trace import Status, Trace
 
@@ -77,25 +77,9 @@ def train(
     Raises: `InputError` for unknown names, shapes that do not fit, NaN in the input, an initial loss that is not finite, and a
     checkpoint file that belongs to something else.
     """
-    plan = checked(
-        f,
-        params,
-        x,
-        y,
-        steps=steps,
-        learning_rate=learning_rate,
-        optimizer=optimizer,
-        loss=loss,
-        reduction=reduction,
-        batch_size=batch_size,
-        stop_fraction=stop_fraction,
-        probe_names=tuple(probes or ()),
-        probe_steps=probe_steps,
-        dtype=dtype,
-        key=key,
-        checkpoint=checkpoint,
-        depends_on=depends_on or {},
-    )
+    recipe = Recipe(steps, learning_rate, optimizer, loss, reduction, batch_size, stop_fraction, probe_steps, dtype, key)
+    names = tuple(probes or ())
+    plan = checked(f, params, x, y, recipe, probe_names=names, checkpoint=checkpoint, depends_on=depends_on or {})
     with conventions(plan.dtype):
         run = _Run(plan, dict(probes or {}), progress)
         try:
