@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,15 +26,22 @@ QUICK = [
 ]
 
 
-def _call(*arguments, **options):
-    command = [str(Path(sys.executable).with_name("kernelregime")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """The environment of processes that compile quickly and keep their programs for one another: most of the time of a small diagnosis."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**os.environ, **cache, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 @pytest.fixture(scope="session")
-def call():
+def call(compiled):
     """The command line in a new process."""
-    return _call
+
+    def run(*arguments):
+        command = [str(Path(sys.executable).with_name("kernelregime")), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=compiled)
+
+    return run
 
 
 @pytest.fixture(scope="session")

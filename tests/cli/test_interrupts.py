@@ -100,14 +100,14 @@ def test_an_interrupt_ends_a_command_with_130_in_whatever_form_it_arrives(ends, 
     assert not (tmp_path / "k").exists()
 
 
-def started(*arguments):
+def started(*arguments, env=None):
     """A diagnosis in a process of its own that heeds SIGINT even if these tests do not."""
     heed = (
         "import signal, runpy, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [sys.executable, "-c", heed, *COMMAND, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
 def wait_for(path, process):
@@ -132,10 +132,10 @@ def test_an_interrupt_while_jax_compiles_ends_in_order(quick, tmp_path, seconds)
 
 
 @pytest.mark.slow
-def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(call, quick, tmp_path):
+def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(call, compiled, quick, tmp_path):
     out = tmp_path / "out"
-    long = [*quick, "--width", "128", "--steps", "6000", "--stop-fraction", "1e-9", "--out", str(out)]
-    process = started(*long)
+    long = [*quick, "--steps", "6000", "--stop-fraction", "1e-9", "--out", str(out)]
+    process = started(*long, env=compiled)
     wait_for(out / "checkpoint.npz", process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)

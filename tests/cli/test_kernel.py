@@ -76,6 +76,18 @@ def test_points_need_no_two_classes(answer, tmp_path, labels):
     assert "labels" not in np.load(tmp_path / "k" / "kernels.npz")
 
 
+def test_files_of_points_alone_have_kernels(answer, refused, tmp_path):
+    x = np.random.default_rng(0).standard_normal((12, 3))
+    np.savez(tmp_path / "data.npz", x=x)
+    np.savetxt(tmp_path / "data.csv", x, delimiter=",", header="a,b,c", comments="")
+    for file, options in (("data.npz", ["--scaling", "none"]), ("data.csv", ["--unlabelled", "--scaling", "none"])):
+        out = tmp_path / file.replace(".", "_")
+        code, _, errors = answer("kernel", "--data", str(tmp_path / file), *options, "--out", str(out), "--quiet")
+        assert code == 0, errors
+        np.testing.assert_allclose(np.sort(np.load(out / "kernels.npz")["x"], axis=0), np.sort(x, axis=0), rtol=1e-12)
+    assert "targets beside the points" in refused("diagnose", "--data", str(tmp_path / "data.npz"), "--out", str(tmp_path / "d"))
+
+
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_a_bad_quadrature_is_said_where_the_kernel_is(small, monkeypatch, as_json):
     gram = infinite.gram

@@ -6,28 +6,28 @@ import re
 import numpy as np
 import pytest
 
-from kernelregime import infinite, networks, theory
+from kernelregime import infinite, networks, results, theory
 from kernelregime.diagnosis import advice
 
 
 @pytest.fixture(scope="module")
 def result(small, quick):
-    return quick(small, depth=2, width=32, steps=50)
+    return quick(small, depth=2, width=64, steps=60)
 
 
 @pytest.fixture(scope="module")
 def network(small):
-    return networks.mlp(depth=2, width=32, outputs=small.y_train.shape[1], activation="relu", sigma_w2=2.0)
+    return networks.mlp(depth=2, width=64, outputs=small.y_train.shape[1], activation="relu", sigma_w2=2.0)
 
 
 def sentence(result, start):
-    [found] = [words for words in result.verdict.advice if words.startswith(start)]
+    [found] = [item.text for item in result.verdict.advice if item.text.startswith(start)]
     return found
 
 
 def test_the_width_for_a_dispersion_is_the_least_whose_exact_dispersion_is_small_enough(result, small):
     target = 1 + result.thresholds["kernel_randomness"] ** 2
-    width = int(re.search(r": (\d+) \(exact; this network has 32\)", sentence(result, "width for an NTK dispersion of 1.09"))[1])
+    width = int(re.search(r": (\d+) \(exact; this network has 64\)", sentence(result, "width for an NTK dispersion of 1.09"))[1])
     norm2 = float(np.mean(np.sum(small.x_train**2, axis=1)))
 
     def dispersion(n):
@@ -43,21 +43,21 @@ def test_the_width_for_a_dispersion_is_the_least_whose_exact_dispersion_is_small
 def test_the_width_for_a_bound_follows_from_the_excess_by_the_law_that_is_named(result, key, start, power):
     bound = {"linearization_error": 0.1, "drift": 0.2}[key]
     excess = result[key].measured.mean / bound
-    words = [text for text in result.verdict.advice if text.startswith(start)]
+    words = [item.text for item in result.verdict.advice if item.text.startswith(start)]
     if excess <= 1:
         assert words == []
     else:
-        assert f"about {math.ceil(32 * excess**power)} " in words[0]
+        assert f"about {math.ceil(64 * excess**power)} " in words[0]
     assert result["linearization_error"].measured.mean > 0.1  # so that one of the two is there
 
 
 def edge(**options):
     network = networks.mlp(depth=4, width=8, outputs=1, **options)
-    return advice._edge(networks.describe(network))[0]
+    return advice._edge(networks.describe(network))[0].text
 
 
 def test_the_edge_of_chaos_is_named_with_the_side_the_network_is_on(result):
-    assert "σ_w² = 2 is at the edge of chaos (2)" in result.verdict.advice
+    assert results.Advice("σ_w² = 2 is at the edge of chaos (2)", satisfied=True) in result.verdict.advice
     # of tanh at σ_b² = 0.05 and 0.2, by Gauss–Hermite quadrature with 201 points
     assert "edge of chaos is 1.761 for tanh with σ_b² = 0.05; this network is below it" in edge(
         activation="tanh", sigma_w2=1.5, sigma_b2=0.05

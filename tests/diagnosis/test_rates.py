@@ -28,7 +28,7 @@ def test_a_rate_at_which_networks_and_linearizations_diverge_is_inconclusive_and
     found = quick(small, **BASE, learning_rate=10.0)
     assert (found.verdict.regime, found.verdict.trainable) == ("inconclusive", "inconclusive")
     assert "times the largest that is stable while the NTK is constant; 5 of 5 seeds diverged" in found.verdict.reasons[0]
-    assert not any(words.startswith(("width for a ", "steps in which")) for words in found.verdict.advice)
+    assert not any(item.text.startswith(("width for a ", "steps in which")) for item in found.verdict.advice)
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "momentum"])

@@ -5,7 +5,7 @@ import pytest
 
 from kernelregime import report
 from kernelregime.claims import Estimate
-from kernelregime.results import Diagnosis, Evidence, Verdict
+from kernelregime.results import Advice, Diagnosis, Evidence, Verdict
 
 SEEDS, TRAIN, TEST, OUTPUTS, POINTS = 5, 128, 64, 10, 80
 
@@ -139,8 +139,8 @@ def make() -> Diagnosis:
                 "5 of 5 seeds trained: the train residual is 0.013 ± 0.001 (trained: at most 0.5)",
             ),
             (
-                "width 1100 instead of 512 would bring the change of the NTK below 0.2 at this depth",
-                "σ_w² = 2 is the edge of chaos for ReLU: keep it",
+                Advice("width 1100 instead of 512 would bring the change of the NTK below 0.2 at this depth"),
+                Advice("σ_w² = 2 is the edge of chaos for ReLU: keep it", satisfied=True),
             ),
         ),
         evidence=_evidence(rng),
@@ -156,6 +156,7 @@ def make() -> Diagnosis:
         },
         arrays=_arrays(rng),
         missing=("the infinite-width ensemble of other losses: known for squared loss only",),
+        notes=("the targets are whole numbers of 25 different values and were taken as regression",),
         environment={"python": "3.11.2", "cores": 2, "time": "2026-01-01T00:00:00+00:00", "packages": {"jax": "0.10.2"}},
         seconds={"training": 31.2, "kernels": 4.6},
     )

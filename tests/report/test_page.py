@@ -15,7 +15,7 @@ from kernelregime.claims import Estimate
 from kernelregime.report import page as page_module
 from kernelregime.report.quantities import with_error
 from kernelregime.report.words import SECTIONS
-from kernelregime.results import Diagnosis, Evidence, Verdict
+from kernelregime.results import Advice, Diagnosis, Evidence, Verdict
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "source", "base"}
 LINKS = {"src", "href", "xlink:href", "srcset", "action", "data", "poster", "formaction", "background"}
@@ -123,11 +123,19 @@ def test_what_agreement_means_is_said_before_the_first_table(read):
 
 
 def test_what_is_already_so_stands_apart_from_what_is_to_be_done(diagnosis):
-    advice = ("width for a linearization error of 0.1: about 99 (this network has 8)", "σ_w² = 2 is at the edge of chaos (2)")
+    advice = (
+        Advice("width for a linearization error of 0.1: about 99 (this network has 8)"),
+        Advice("σ_w² = 2 is at the edge of chaos (2)", satisfied=True),
+    )
     verdict = Verdict("inconclusive", "inconclusive", (), advice)
     words = Reader(report.html(bare(diagnosis, verdict=verdict))).words
     assert "What to do Width for a linearization error" in words
     assert "Already so σ_w² = 2 is at the edge of chaos (2)" in words
+
+
+def test_what_was_decided_about_the_data_is_said(diagnosis, read):
+    assert f"How the data were read T{diagnosis.notes[0][1:]}" in read.words
+    assert "How the data were read" not in Reader(report.html(bare(diagnosis, notes=()))).words
 
 
 def test_every_number_has_its_error_sample_prediction_and_agreement(diagnosis, page):
@@ -158,7 +166,7 @@ def test_hostile_names_change_no_tag_of_the_page(diagnosis):
         item = Evidence("k", "drift", word, Estimate(1.0, 0.1, 5), 1.0, word, "", word)
         return report.html(
             Diagnosis(
-                verdict=Verdict("inconclusive", "inconclusive", (word,), (word,)),
+                verdict=Verdict("inconclusive", "inconclusive", (word,), (Advice(word), Advice(word, satisfied=True))),
                 evidence=(item, dataclasses.replace(item, group=word)),
                 config={
                     "network": {"kind": word, "activation": word, "width": word, "depth": 2},
@@ -169,6 +177,7 @@ def test_hostile_names_change_no_tag_of_the_page(diagnosis):
                 thresholds={word: 1.0},
                 arrays={word: np.array([np.nan])},
                 missing=(word,),
+                notes=(word,),
                 environment={word: {word: word}},
                 seconds={word: 1.0},
             )

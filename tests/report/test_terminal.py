@@ -7,7 +7,7 @@ from rich.console import Console
 
 from kernelregime import report
 from kernelregime.report.words import short
-from kernelregime.results import Diagnosis, Verdict
+from kernelregime.results import Advice, Diagnosis, Verdict
 
 
 def shown(diagnosis: Diagnosis, width: int = 80) -> str:
@@ -45,13 +45,15 @@ def test_every_number_stands_beside_its_error_sample_and_prediction(diagnosis):
 def test_all_evidence_reasons_advice_and_what_is_missing_are_listed(diagnosis):
     words = " ".join(shown(diagnosis, 200).split())
     wanted = [short(item.label) for item in diagnosis.evidence] + [
-        text[1:] for text in diagnosis.verdict.reasons + diagnosis.verdict.advice + diagnosis.missing
+        text[1:]
+        for text in (*diagnosis.verdict.reasons, *(item.text for item in diagnosis.verdict.advice), *diagnosis.missing, *diagnosis.notes)
     ]
     assert [text for text in wanted if text not in words] == []
 
 
 def test_what_is_already_so_stands_apart_from_what_is_to_be_done(diagnosis):
-    verdict = Verdict("inconclusive", "inconclusive", (), ("use more seeds", "σ_w² = 2 is at the edge of chaos (2)"))
+    advice = Advice("σ_w² = 2 is at the edge of chaos (2)", satisfied=True), Advice("use more seeds")
+    verdict = Verdict("inconclusive", "inconclusive", (), advice)
     words = " ".join(shown(dataclasses.replace(diagnosis, verdict=verdict)).split())
     assert "What to do - Use more seeds Already so - σ_w² = 2 is at the edge of chaos (2)" in words
 

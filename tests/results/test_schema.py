@@ -6,7 +6,7 @@ import pytest
 
 from kernelregime._checks import InputError
 from kernelregime.claims import Estimate
-from kernelregime.results import SCHEMA, Diagnosis, Evidence, Verdict
+from kernelregime.results import SCHEMA, Advice, Diagnosis, Evidence, Verdict
 
 
 def diagnosis(**changes):
@@ -15,12 +15,13 @@ def diagnosis(**changes):
         Evidence("gap", "function space", "distance to the linearization", Estimate(0.2, math.nan, 1), comment="no theory is known"),
     )
     fields = {
-        "verdict": Verdict("kernel regime", "trainable", ("wide",), ("train longer",)),
+        "verdict": Verdict("kernel regime", "trainable", ("wide",), (Advice("train longer"), Advice("keep σ_w²", satisfied=True))),
         "evidence": evidence,
         "config": {"network": {"depth": 3, "sigma_w2": np.float64(2.0)}, "seeds": (0, 1)},
         "thresholds": {"drift": 0.1},
         "arrays": {"drift": np.arange(6.0).reshape(2, 3), "steps": np.arange(3)},
         "missing": ("no spec",),
+        "notes": ("regression",),
         "environment": {"python": "3.11"},
         "seconds": {"train": 1.5},
     }
@@ -31,13 +32,8 @@ def test_json_and_arrays_hold_all_of_a_diagnosis():
     start = diagnosis()
     text = json.dumps(start.to_json(), allow_nan=False)
     again = Diagnosis.from_json(json.loads(text), start.arrays)
-    assert (again.verdict, again.thresholds, again.missing, again.environment, again.seconds) == (
-        start.verdict,
-        start.thresholds,
-        start.missing,
-        start.environment,
-        start.seconds,
-    )
+    for name in ("verdict", "thresholds", "missing", "notes", "environment", "seconds"):
+        assert getattr(again, name) == getattr(start, name)
     assert again.evidence[0] == start.evidence[0]
     assert again.config == {"network": {"depth": 3, "sigma_w2": 2.0}, "seeds": [0, 1]}
     assert again.to_json() == json.loads(text)
@@ -56,7 +52,7 @@ def test_numbers_that_are_not_finite_are_null_in_json():
     assert plain["schema"] == SCHEMA
 
 
-@pytest.mark.parametrize("schema", [None, "kernelregime.diagnosis/0", "kernelregime.diagnosis/2", "other"])
+@pytest.mark.parametrize("schema", [None, "kernelregime.diagnosis/1", "kernelregime.diagnosis/3", "other"])
 def test_another_schema_is_refused(schema):
     data = diagnosis().to_json() | {"schema": schema}
     with pytest.raises(InputError, match=f"expected a result with schema {SCHEMA}; got "):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kernelregime._checks import InputError, fail, one_of
-from kernelregime.cli import commands, interrupts, options, sizes
+from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
 
 EXAMPLES = (
@@ -25,27 +25,32 @@ class Data:
     data: options.Source = "digits"
     points_train: Annotated[int | None, typer.Option(help="Train points, balanced over classes (default: about 120).")] = None
     points_test: Annotated[int | None, typer.Option(help="Test points (default: about 120).")] = None
-    scaling: options.Scaling = "unit-norm"
+    scaling: options.Scaling = None
     target_coding: Annotated[
         str | None,
-        typer.Option(help="standardized-one-hot (default for classes), centred-one-hot, one-hot, plus-minus-one, regression."),
+        typer.Option(
+            help="Targets as classes: standardized-one-hot (default), centred-one-hot, one-hot, plus-minus-one; or as numbers: "
+            "standardized-regression (default: less their mean, over their deviation), regression (as they are). Unless said, names, "
+            "one-hot rows and whole numbers of at most 20 values are classes."
+        ),
     ] = None
+    folder: Annotated[str | None, typer.Option(help="Folder of data sets and files (default: that of KERNELREGIME_DATA).")] = None
 
     def load(self, *, loss: str, seed: int, memory: int | None) -> Any:
         """The data set."""
         from kernelregime import diagnosis
 
-        sizes.check_points((self.points_train or 0) + (self.points_test or 0), memory=memory)
-        found = diagnosis.load(
+        # toys of any size would be drawn
+        diagnosis.size.check_points((self.points_train or 0) + (self.points_test or 0), memory)
+        return diagnosis.load(
             self.data,
             points_train=self.points_train,
             points_test=self.points_test,
             scaling=self.scaling,
             target_coding=self.target_coding or ("one-hot" if loss == "cross_entropy" else None),
             seed=seed,
+            folder=self.folder,
         )
-        sizes.check_points(len(found.x_train) + len(found.x_test), memory=memory)
-        return found
 
     @property
     def slug(self) -> str:
@@ -96,10 +101,7 @@ def diagnose(network: options.Network, data: Data, training: Training, output: o
     settings = training.settings(memory)
     folder = results.folder_for(output.out or f"runs/{data.slug}", overwrite=output.overwrite)
     dataset = data.load(loss=training.loss, seed=training.seed, memory=memory)
-    inputs, outputs = dataset.x_train.shape[1], dataset.y_train.shape[1]
-    count = network.parameters(inputs, outputs)
-    sizes.check_parameters(count, seeds=training.seeds, dtype=training.dtype, optimizer=training.optimizer, memory=memory)
-    spec = network.build(outputs)
+    spec = network.build(dataset.y_train.shape[1])
     _check_finite(spec)
     checkpoint = folder / results.CHECKPOINT
     with results.created(folder):

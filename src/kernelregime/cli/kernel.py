@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import InputError
-from kernelregime.cli import commands, options, sizes
+from kernelregime.cli import commands, options
 from kernelregime.cli.progress import bars
 
 EXAMPLES = (
     "Examples:  kernelregime kernel --depth 5 --sigma-w2 2 --data digits --out runs/kernel   |   "
-    "kernelregime kernel --activation tanh --data points.npz --dtype float32 --json"
+    "kernelregime kernel --activation tanh --data points.csv --unlabelled --dtype float32 --json"
 )
 
 POINTS = 200
@@ -28,40 +27,33 @@ class Points:
 
     data: options.Source = "digits"
     points: Annotated[int | None, typer.Option(help="Points, balanced over classes where there are any (default: about 200).")] = None
-    scaling: options.Scaling = "unit-norm"
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="The last column of a .csv file is a feature like the others (a .npz file needs no y).")
+    ] = False
+    scaling: options.Scaling = None
     seed: Annotated[int, typer.Option(help="Seed of the choice of points.")] = 0
+    folder: Annotated[str | None, typer.Option(help="Folder of data sets and files (default: that of KERNELREGIME_DATA).")] = None
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64"
 
     def __post_init__(self) -> None:
         options.seed(self.seed)
 
-    def load(self, memory: int | None) -> tuple[Any, Any]:
-        """Points (N, d), and labels (N,) by which they are sorted, or None where the targets are no classes."""
-        import numpy as np
+    def load(self, memory: int | None) -> Any:
+        """The points, sorted by class where there are any."""
+        from kernelregime import data, diagnosis
 
-        sizes.check_points(self.points or 0, memory=memory)
-        try:
-            found = self._chosen(None)
-        except InputError as error:
-            if "two classes" not in str(error):
-                raise
-            found = self._chosen("regression")  # of one class: the points are points all the same
-        x, labels = found.x_train, found.labels_train
-        sizes.check_points(len(x), memory=memory)
-        if labels is None:
-            return x, None
-        order = np.argsort(labels, kind="stable")
-        return x[order], labels[order]
-
-    def _chosen(self, coding: str | None) -> Any:
-        from kernelregime import data
-
-        points = self.points
-        if points is None:
-            whole = data.load(self.data, scaling="none", target_coding=coding, seed=self.seed)
-            classes = max(1, len(whole.classes))
-            points = max(classes, min(POINTS, len(whole.x_train)) // classes * classes)
-        return data.load(self.data, points_train=points, points_test=1, scaling=self.scaling, target_coding=coding, seed=self.seed)
+        diagnosis.size.check_points(self.points or 0, memory)
+        found = data.points(
+            self.data,
+            count=self.points,
+            most=POINTS,
+            seed=self.seed,
+            scaling=self.scaling,
+            folder=self.folder,
+            labelled=not self.unlabelled,
+        )
+        diagnosis.size.check_points(len(found.x), memory)
+        return found
 
 
 def kernel(network: options.Network, points: Points, output: options.Output) -> None:
@@ -69,7 +61,8 @@ def kernel(network: options.Network, points: Points, output: options.Output) -> 
     from kernelregime import infinite, observables, results
 
     folder = results.folder_for(output.out or "runs/kernel", files=FILES, finished=FILES[0], overwrite=output.overwrite)
-    x, labels = points.load(output.budget)
+    found = points.load(output.budget)
+    x, labels = found.x, found.labels
     spec = network.build(outputs=1)
     with bars(output.quiet) as progress:
         grams = infinite.gram(spec, x, dtype=points.dtype, memory=output.budget, progress=partial(progress, "kernels"))
@@ -79,7 +72,7 @@ def kernel(network: options.Network, points: Points, output: options.Output) -> 
         _draw(kernels, labels, spectra, folder)
         kept = {**kernels, "x": x} | ({} if labels is None else {"labels": labels})
         results.save_arrays(folder / FILES[0], kept, schema=SCHEMA)
-    rows = {name: _row(found, grams.error) for name, found in spectra.items()}
+    rows = {name: _row(spectrum, grams.error) for name, spectrum in spectra.items()}
     if grams.error > LARGEST_ERROR:
         typer.echo(f"warning: {_unreliable(grams.error)}; use smaller variances, or another --activation", err=True)
     if output.json:
@@ -122,4 +115,4 @@ def _show(rows: dict[str, dict[str, Any]], points: int, dtype: str, error: float
         typer.echo(f"quadrature error of the activation, relative: {error:.1e}")
 
 
-command = commands.command(kernel, options.Network, Points, options.Output, spoken={"points_train": "--points"})
+command = commands.command(kernel, options.Network, Points, options.Output, spoken={"points_train": "--points", "count": "--points"})

@@ -44,7 +44,7 @@ def main() -> None:
         # what overflows is refused, or told by the result's status
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            code = app(standalone_mode=False)
+            code = app(prog_name="kernelregime", standalone_mode=False)
         except UsageError as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()

@@ -46,7 +46,7 @@ DEEPEST = 10_000  # weight layers: every one is compiled
 
 Activation = Annotated[
     str,
-    typer.Option(help=f"{', '.join(ACTIVATIONS)}; parameters in brackets: 'leaky_relu(alpha=0.1)', 'monomial(degree=3)'."),
+    typer.Option(help=f"{', '.join(ACTIVATIONS)}; parameters in brackets: 'leaky_relu(alpha=0.1)', 'polynomial(coef=0.3 0.8)'."),
 ]
 SigmaW2 = Annotated[float, typer.Option(help="Variance σ_w² of the weights (times 1/fan-in).")]
 SigmaB2 = Annotated[
@@ -54,7 +54,10 @@ SigmaB2 = Annotated[
     typer.Option(help="Variance σ_b² of the biases; without it no biases; 0: biases that start at zero, trained in `standard`."),
 ]
 Scaling = Annotated[
-    str, typer.Option(help="standardize, unit-norm, unit-variance, or none: sets the variance that enters the first layer.")
+    str | None,
+    typer.Option(
+        help="unit-norm (default), standardize (default for .csv), unit-variance, or none: sets the variance that enters the first layer."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result; files of anyone else are never touched.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")]
@@ -79,10 +82,6 @@ class Network:
         if integer("depth", self.depth) > DEEPEST:
             raise fail(f"depth of at most {DEEPEST:,}", f"{self.depth:,}", "lower it: every layer is compiled")
         variances(sigma_w2=self.sigma_w2, sigma_b2=self.sigma_b2)
-
-    def parameters(self, inputs: int, outputs: int) -> int:
-        """How many numbers the network trains."""
-        return sizes.parameters(self.depth, self.width, inputs, outputs, bias=self.sigma_b2 is not None)
 
     def build(self, outputs: int) -> Any:
         """Its spec."""

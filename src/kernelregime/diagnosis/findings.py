@@ -7,7 +7,7 @@ import numpy as np
 
 from kernelregime import theory
 from kernelregime.claims import Estimate
-from kernelregime.results import Evidence
+from kernelregime.results import Advice, Evidence
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Findings:
     evidence: tuple[Evidence, ...] = ()
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
-    advice: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
     def __add__(self, other: "Findings") -> "Findings":
         return Findings(

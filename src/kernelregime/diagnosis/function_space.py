@@ -7,6 +7,7 @@ import numpy as np
 from kernelregime import observables, prediction
 from kernelregime.claims import Estimate
 from kernelregime.data import Dataset
+from kernelregime.data.targets import STANDARDIZED_REGRESSION
 from kernelregime.diagnosis.findings import Findings, positive
 from kernelregime.diagnosis.limit import Limit, ends, ensemble
 from kernelregime.diagnosis.run import Run
@@ -118,6 +119,8 @@ def test_errors(run: Run, dataset: Dataset, settings: Settings, at: Limit | None
         "nngp": "NNGP posterior mean",
     }
     what = "Test error" if dataset.labels_test is not None else "Test mean squared error"
+    if dataset.target_coding == STANDARDIZED_REGRESSION:
+        what += " over the targets' variance"
     found = []
     for name, outputs in predictors.items():
         expected = member if name in ("network", "linearized") else None

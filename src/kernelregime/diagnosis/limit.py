@@ -1,10 +1,12 @@
 """The infinite-width network beside the trained ones: its kernels on the data, and its ensemble after the same training."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from kernelregime import infinite, prediction
+from kernelregime._checks import fail
 from kernelregime.data import Dataset
 from kernelregime.diagnosis.run import Run
 from kernelregime.diagnosis.settings import Settings
@@ -22,9 +24,15 @@ class Limit:
 
 
 def limit(network: Layer, dataset: Dataset, settings: Settings) -> Limit:
-    """The kernels of `network` at infinite width on the points of `dataset`; Θ is decomposed once."""
+    """The kernels of `network` at infinite width on the points of `dataset`; Θ is decomposed once.
+
+    Raises: `InputError` for a φ whose Gaussian integrals do not converge.
+    """
     n = len(dataset.x_train)
     both = infinite.gram(network, np.concatenate([dataset.x_train, dataset.x_test]), dtype="float64", memory=settings.memory)
+    if not math.isfinite(both.error):
+        do = "declare its kinks, or use smaller variances"
+        raise fail("a φ whose Gaussian integrals converge", "an infinite error in the infinite-width kernel", do)
     assert both.ntk is not None  # both kinds were asked for
     assert both.nngp is not None
     ntk = prediction.Blocks(prediction.eigen(both.ntk[:n, :n]), both.ntk[n:, :n], both.ntk[n:, n:])

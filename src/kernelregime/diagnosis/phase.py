@@ -1,6 +1,7 @@
 """Evidence (d): where the initialization lies on the phase diagram, and whether signals measured in the network agree."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -18,45 +19,67 @@ from kernelregime.diagnosis.randomness import first_output
 from kernelregime.diagnosis.run import Run
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.diagnosis.subject import Subject
+from kernelregime.networks import FullyConnected
 from kernelregime.results import Evidence
 
 GROUP: Final = "phase"
 POINTS = 32  # on which gradients with respect to the input are measured
 
 
-def phase(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: Limit | None) -> Findings:
+@dataclass(frozen=True)
+class Place:
+    """Where theory puts an initialization, before anything is measured: its phase, the edge of chaos as a curve, and the growth of squared
+    input gradients per layer on the data (None where the weights are zero).
+    """
+
+    phase: theory.Phase
+    edge: tuple[np.ndarray, np.ndarray]
+    growth: float | None
+
+
+def place(spec: FullyConnected | None, dataset: Dataset) -> Place | None:
+    """The place of a network with hidden layers on the phase diagram, for these inputs; None without such a spec, or without a variance.
+
+    Raises: `InputError` for a φ whose Gaussian integrals do not converge.
+    """
+    if spec is None or spec.activation is None:
+        return None
+    q1 = spec.sigma_w2 * np.mean(dataset.x_train**2, axis=1) + (spec.sigma_b2 or 0.0)
+    if not q1.any():
+        return None
+    known = theory.phase(spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, q1=float(np.mean(q1)))
+    edge = edge_curve(spec.activation, largest=max(0.5, 2 * (spec.sigma_b2 or 0.0)))
+    if spec.sigma_w2 == 0:
+        return Place(known, edge, None)
+    follow = partial(theory.variances, spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, depth=spec.depth - 1)
+    norms, counts = np.unique(np.round(q1[:POINTS], 12), return_counts=True)
+    layers = np.array([follow(float(q)) for q in norms])
+    growths = np.prod(theory.chi(spec.activation, layers, sigma_w2=spec.sigma_w2), axis=1)
+    return Place(known, edge, float(np.average(growths, weights=counts) ** (1 / (spec.depth - 1))))
+
+
+def phase(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: Limit | None, where: Place | None) -> Findings:
     """χ per layer from input gradients, the output variance against the NNGP kernel, the phase and its depth scales."""
-    spec = subject.spec
     found = _output_variance(run, at)
-    if spec is None:
-        return found + Findings(missing=("phase and depth scales: need a fully-connected spec whose layers share φ and their variances",))
-    if spec.activation is None:
-        return found + Findings(missing=("phase and depth scales: a single layer has none",))
-    q1 = spec.sigma_w2 * float(np.mean(dataset.x_train**2)) + (spec.sigma_b2 or 0.0)
-    known = theory.phase(spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, q1=q1)
-    edge_w2, edge_b2 = edge_curve(spec.activation, largest=max(0.5, 2 * (spec.sigma_b2 or 0.0)))
-    arrays = {"phase_sigma_w2": edge_w2, "phase_sigma_b2": edge_b2}
+    if where is None:
+        why = "need a fully-connected spec whose layers share φ and their variances"
+        if subject.spec is not None:
+            why = "a single layer has none" if subject.spec.depth == 1 else "the variance that enters the network is zero"
+        return found + Findings(missing=(f"phase and depth scales: {why}",))
+    known = where.phase
+    if where.growth is not None:
+        found += _chi(subject, run, dataset, settings, where.growth)
     items = []
-    if spec.sigma_w2 > 0:
-        items.append(_chi(subject, run, dataset, settings))
     for key, label, value in (
         ("chi1", "χ₁ = σ_w² E φ'(√q* z)² (below 1 ordered, above 1 chaotic)", known.chi1),
         ("q_star", "Fixed point q* of the variance", known.q_star),
         ("depth_scale", "Depth scale ξ_c of correlations (layers)", known.xi_c),
     ):
         if math.isfinite(value):
-            items.append(
-                Evidence(
-                    key,
-                    GROUP,
-                    label,
-                    Estimate(float(value), 0.0, 0),
-                    source="mean-field theory (Schoenholz et al. 2017)",
-                    comment=known.name,
-                )
-            )
+            source = "mean-field theory (Schoenholz et al. 2017)"
+            items.append(Evidence(key, GROUP, label, Estimate(float(value), 0.0, 0), source=source, comment=known.name))
     missing = () if math.isfinite(known.q_star) else (f"fixed point of the variance: {known.status}",)
-    return found + Findings(tuple(items), arrays, missing)
+    return found + Findings(tuple(items), {"phase_sigma_w2": where.edge[0], "phase_sigma_b2": where.edge[1]}, missing)
 
 
 def edge_curve(phi: Nonlinearity, *, largest: float) -> tuple[np.ndarray, np.ndarray]:
@@ -78,12 +101,10 @@ def _output_variance(run: Run, at: Limit | None) -> Findings:
     return Findings((Evidence("output_variance", GROUP, label, measured, predicted, source, comment=caution),))
 
 
-def _chi(subject: Subject, run: Run, dataset: Dataset, settings: Settings) -> Evidence:
+def _chi(subject: Subject, run: Run, dataset: Dataset, settings: Settings, predicted: float) -> Findings:
     """Growth per layer of the squared input gradient: (Σ_i (∂f/∂x_i)²/σ_w²)^(1/(L-1)), with E = σ_w² Π χ(q^l)."""
     spec = subject.spec
     assert spec is not None  # the caller has checked
-    assert spec.activation is not None
-    x = dataset.x_train[:POINTS]
     one = first_output(subject.f)
 
     @jax.jit
@@ -92,22 +113,15 @@ def _chi(subject: Subject, run: Run, dataset: Dataset, settings: Settings) -> Ev
         return jax.vmap(lambda p: jnp.mean(jnp.sum(slope(p, points) ** 2, axis=1)))(params)
 
     with _precision.enter(settings.dtype):
-        growth = np.asarray(square(run.initial.params, jnp.asarray(x, settings.dtype)), np.float64) / spec.sigma_w2
+        points = jnp.asarray(dataset.x_train[:POINTS], settings.dtype)
+        growth = np.asarray(square(run.initial.params, points), np.float64) / spec.sigma_w2
+    if not growth.any():
+        why = f"all that were measured are zero in {settings.dtype}, because φ' is at the pre-activations; only the readout trains"
+        return Findings(missing=(f"growth of gradients per layer: {why}",))
     exponent = 1 / (spec.depth - 1)
     mean, caution = positive(growth)
     value = mean.mean**exponent
     measured = Estimate(value, value * exponent * mean.sem / mean.mean, mean.n)
-    q1 = spec.sigma_w2 * np.mean(x**2, axis=1) + (spec.sigma_b2 or 0.0)
-    follow = partial(theory.variances, spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, depth=spec.depth - 1)
-    norms, counts = np.unique(np.round(q1, 12), return_counts=True)
-    layers = np.array([follow(float(q)) for q in norms])
-    growths = np.prod(theory.chi(spec.activation, layers, sigma_w2=spec.sigma_w2), axis=1)
-    return Evidence(
-        "chi_measured",
-        GROUP,
-        "Growth of squared gradients per layer (geometric mean χ)",
-        measured,
-        predicted=float(np.average(growths, weights=counts) ** exponent),
-        source="Schoenholz et al. 2017, eq. 17, at this depth and these inputs",
-        comment=caution,
-    )
+    label = "Growth of squared gradients per layer (geometric mean χ)"
+    source = "Schoenholz et al. 2017, eq. 17, at this depth and these inputs"
+    return Findings((Evidence("chi_measured", GROUP, label, measured, predicted, source, comment=caution),))

@@ -13,9 +13,10 @@ from kernelregime import empirical, observables
 from kernelregime.data import Dataset
 from kernelregime.diagnosis.fit import fit, stop_fraction
 from kernelregime.diagnosis.initial import Initial, Progress, initialize, learning_rates
-from kernelregime.diagnosis.linearized import linearized
+from kernelregime.diagnosis.linearized import Linearized, linearized
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.diagnosis.subject import Subject
+from kernelregime.training import Trace
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,31 @@ def run(subject: Subject, dataset: Dataset, settings: Settings, *, checkpoint: P
     )
     if trace.interrupted and (checkpoint is not None or not trace.records):  # to be resumed, or cut short before anything was measured
         raise KeyboardInterrupt
-    measured = trace.records["probe"]
     steps, stopped = np.asarray(trace.steps), np.where(trace.stopped_at < 0, trace.losses.shape[1] - 1, trace.stopped_at)
     times = np.minimum(steps[:, None], stopped[None, :])  # none later than the seed's own last
     linear = linearized(subject, dataset, settings, initial, rates, times, progress)
+    return _measured(
+        trace, initial, linear, rates=rates, stopped=stopped, theta=kernels(trace.params), followed=followed, fraction=fraction
+    )
+
+
+def _measured(
+    trace: Trace,
+    initial: Initial,
+    linear: Linearized,
+    *,
+    rates: np.ndarray,
+    stopped: np.ndarray,
+    theta: np.ndarray,
+    followed: np.ndarray,
+    fraction: float,
+) -> Run:
+    """The run from its trace, its start and its linearization."""
+    measured = trace.records["probe"]
     return Run(
         initial=initial,
         learning_rate=rates,
-        steps=steps,
+        steps=np.asarray(trace.steps),
         losses=trace.losses,
         stopped=stopped,
         status=trace.status,
@@ -93,7 +111,7 @@ def run(subject: Subject, dataset: Dataset, settings: Settings, *, checkpoint: P
         drift=measured["drift"],
         alignment=measured["alignment"],
         alignment_centred=measured["alignment_centred"],
-        theta_final=kernels(trace.params),
+        theta_final=theta,
         followed=followed,
         linear_diverged=linear.diverged,
         fraction=fraction,

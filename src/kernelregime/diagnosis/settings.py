@@ -1,6 +1,6 @@
 """What a diagnosis is run with, and the thresholds its verdict is read by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -57,7 +57,7 @@ class Settings:
     ("sum") or that divided by N·O ("mean"). `batch_size`: None is full batch. `dtype`: the precision the network is trained in;
     spectra and theory are float64. `draws`: initializations for the randomness of the NTK. `kernel_points`: train points on which the
     NTK is followed during training, of which `heat_points` are shown. `probes`: recorded steps. `seed`: of everything random.
-    `memory`: bytes (default: half of what is free).
+    `memory`: bytes (default: half of what is free). `thresholds`: a `Thresholds`, or a dict of those that differ.
     """
 
     seeds: int = 5
@@ -90,6 +90,7 @@ class Settings:
         one_of("loss", self.loss, LOSSES)
         one_of("reduction", self.reduction, ("sum", "mean"))
         object.__setattr__(self, "dtype", resolve(self.dtype).name)
+        object.__setattr__(self, "thresholds", _thresholds(self.thresholds))
         if self.learning_rate is not None:
             real("learning_rate", self.learning_rate, above=0.0)
         elif self.optimizer not in ("gd", "momentum"):
@@ -115,3 +116,14 @@ class Settings:
     def momentum(self) -> float:
         """Heavy-ball momentum of the optimizer (0.9 for "momentum")."""
         return 0.9 if self.optimizer == "momentum" else 0.0
+
+
+def _thresholds(given: Any) -> Thresholds:
+    """`Thresholds`, or those that a mapping names."""
+    if isinstance(given, Thresholds):
+        return given
+    if not isinstance(given, Mapping):
+        raise fail("thresholds as a diagnosis.Thresholds or a dict", f"a {type(given).__name__}", 'give {"kernel_drift": 0.1} and the like')
+    for name in given:
+        one_of("threshold", name, Thresholds.__dataclass_fields__)
+    return Thresholds(**given)

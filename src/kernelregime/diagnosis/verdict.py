@@ -90,7 +90,8 @@ def _blockers(evidence: tuple[Evidence, ...], course: Course, thresholds: Thresh
     if course.interrupted:
         out.append(f"training was interrupted at step {int(course.taken.max())} of {course.budget}")
     if course.seeds < thresholds.least_seeds:
-        out.append(f"{course.seeds} seed(s), and at least {thresholds.least_seeds:g} are needed for standard errors")
+        given = f"{course.seeds} seed" if course.seeds == 1 else f"{course.seeds} seeds"
+        out.append(f"{given}, and at least {thresholds.least_seeds:g} are needed for standard errors")
     out += _rates(course)
     # a kernel that has changed stays changed: more steps would not bring it back
     changed = any(item.key == "drift" and spread(item.measured)[0] > thresholds.near_drift for item in evidence)

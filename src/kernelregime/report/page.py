@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kernelregime.report.advice import parted
 from kernelregime.report.palette import DARK, LIGHT, variables
 from kernelregime.report.plates import has_finite, plates
 from kernelregime.report.quantities import number, sample, with_error
@@ -43,7 +42,7 @@ def html(diagnosis: Diagnosis) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"plain": plain, "sentence": sentence}
     stored = diagnosis.to_json()
-    todo, already = parted(diagnosis.verdict.advice)
+    todo, already = ([item.text for item in diagnosis.verdict.advice if item.satisfied is so] for so in (False, True))
     return environment.from_string(_resource("page.html.jinja")).render(
         {key: stored[key] for key in ("verdict", "config", "thresholds", "environment", "seconds", "schema")},
         css=_resource("page.css"),
@@ -58,6 +57,7 @@ def html(diagnosis: Diagnosis) -> str:
         already=already,
         agreement=AGREEMENT,
         glossary=GLOSSARY,
+        notes=diagnosis.notes,
         missing=[*diagnosis.missing, *_without_numbers(diagnosis)],
         **_evidence(diagnosis),
     )

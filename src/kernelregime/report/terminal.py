@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kernelregime.report.advice import parted
 from kernelregime.report.quantities import number, sample, with_error
 from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, details, headline, sentence, short
 from kernelregime.results import Diagnosis, Evidence
@@ -22,8 +21,14 @@ def summary(diagnosis: Diagnosis) -> Any:
     parts: list[Any] = [_verdict(diagnosis)]
     if diagnosis.evidence:
         parts.append(_table(diagnosis))
-    todo, already = parted(diagnosis.verdict.advice)
-    lists = (("Why", diagnosis.verdict.reasons), ("What to do", todo), ("Already so", already), ("What is missing", diagnosis.missing))
+    todo, already = (tuple(item.text for item in diagnosis.verdict.advice if item.satisfied is so) for so in (False, True))
+    lists = (
+        ("Why", diagnosis.verdict.reasons),
+        ("What to do", todo),
+        ("Already so", already),
+        ("How the data were read", diagnosis.notes),
+        ("What is missing", diagnosis.missing),
+    )
     for title, items in lists:
         if items:
             parts += [Text(title, style="bold"), _bullets(items)]

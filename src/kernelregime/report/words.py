@@ -262,11 +262,7 @@ _READINGS: dict[str, tuple[Callable[[Found, Config], str], ...]] = {
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital letter where it begins with an ordinary word (and not with a symbol such as σ_w² or a name such as f).
-
-    Counts get their plural: "1 seed(s)" is "1 seed".
-    """
-    text = re.sub(r"\b(\d+) (\w+)\(s\)", lambda found: counted(int(found[1]), found[2]), text)
+    """`text` with a capital letter where it begins with an ordinary word (and not with a symbol such as σ_w² or a name such as f)."""
     first = text.split(" ", 1)[0]
     return text[0].upper() + text[1:] if len(first) > 1 and first.isascii() and first.isalpha() else text
 
@@ -317,6 +313,8 @@ def _targets(data: Config) -> list[str]:
         return [outputs]
     if data["target_coding"] == "regression":
         return [f"regression, {outputs}"]
+    if data["target_coding"] == "standardized-regression":
+        return [f"regression on standardized targets, {outputs}"]
     return [counted(2 if data["outputs"] == 1 else data["outputs"], "class", "classes")]
 
 

@@ -2,7 +2,7 @@
 
 from kernelregime.results.environment import environment
 from kernelregime.results.marks import MAKER, ours
-from kernelregime.results.schema import SCHEMA, Diagnosis, Evidence, Verdict
+from kernelregime.results.schema import SCHEMA, Advice, Diagnosis, Evidence, Verdict
 from kernelregime.results.store import (
     ARRAYS,
     CHECKPOINT,
@@ -24,6 +24,7 @@ __all__ = [
     "REPORT",
     "RESULT",
     "SCHEMA",
+    "Advice",
     "Diagnosis",
     "Evidence",
     "Verdict",

@@ -9,7 +9,7 @@ import numpy as np
 from kernelregime._checks import fail
 from kernelregime.claims import Claim, Estimate
 
-SCHEMA = "kernelregime.diagnosis/1"
+SCHEMA = "kernelregime.diagnosis/2"
 
 Regime = Literal["kernel regime", "near kernel regime", "feature learning", "inconclusive"]
 Trainable = Literal["trainable", "untrainable", "inconclusive"]
@@ -42,20 +42,29 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What to do, in words, and whether this network does so already."""
+
+    text: str
+    satisfied: bool = False
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The two axes of the verdict, the reasons in words, and what to do."""
 
     regime: Regime
     trainable: Trainable
     reasons: tuple[str, ...] = ()
-    advice: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """A finished diagnosis: verdict, evidence, configuration, and the raw arrays the figures are drawn from.
 
-    `missing` says in words which evidence is absent and why (for example a model without a spec has no infinite-width kernel).
+    `missing` says in words which evidence is absent and why (for example a model without a spec has no infinite-width kernel), `notes`
+    what was decided about the data that the user may want otherwise.
     `arrays` are described in docs/results.md.
     """
 
@@ -65,6 +74,7 @@ class Diagnosis:
     thresholds: dict[str, float]
     arrays: dict[str, np.ndarray] = field(repr=False)
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict, repr=False)
     seconds: dict[str, float] = field(default_factory=dict, repr=False)
     schema: str = SCHEMA
@@ -93,9 +103,11 @@ class Diagnosis:
             measured = {k: math.nan if v is None else v for k, v in item["measured"].items()}
             evidence.append(Evidence(**{**item, "measured": Estimate(measured["mean"], measured["sem"], int(measured["n"]))}))
         said = data["verdict"]
-        verdict = Verdict(said["regime"], said["trainable"], tuple(said["reasons"]), tuple(said["advice"]))
+        advice = tuple(Advice(**item) for item in said["advice"])
+        verdict = Verdict(said["regime"], said["trainable"], tuple(said["reasons"]), advice)
         rest = {k: data[k] for k in ("config", "thresholds", "environment", "seconds")}
-        return cls(verdict=verdict, evidence=tuple(evidence), arrays=arrays, missing=tuple(data["missing"]), **rest)
+        missing, notes = (tuple(data[k]) for k in ("missing", "notes"))
+        return cls(verdict=verdict, evidence=tuple(evidence), arrays=arrays, missing=missing, notes=notes, **rest)
 
 
 def plain(value: Any) -> Any:

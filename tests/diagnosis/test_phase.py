@@ -1,0 +1,43 @@
+"""Gradients that vanish, and integrals that do not converge."""
+
+import importlib
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import pytest
+
+from kernelregime import InputError, diagnosis, networks
+from kernelregime.diagnosis import phase
+from kernelregime.diagnosis.subject import subject
+
+
+def trained(*arguments, **options):
+    raise AssertionError("it was trained")
+
+
+def test_a_network_of_signs_is_diagnosed_by_its_readout_and_it_is_said_that_nothing_else_trains(small, quick):
+    found = quick(small, depth=2, width=32, activation="sign", draws=3, probes=2)
+    assert (found.verdict.regime, found.verdict.trainable) == ("kernel regime", "trainable")
+    assert "chi_measured" not in {item.key for item in found.evidence}
+    assert any(words.startswith("growth of gradients per layer: all that were measured are zero") for words in found.missing)
+    assert found["drift"].measured.mean == 0
+
+
+@pytest.mark.parametrize(("sigma_b2", "kept"), [(1.0, True), (1e6, False)])
+def test_gradients_that_underflow_are_missing_with_the_reason(small, sigma_b2, kept):
+    network = networks.mlp(depth=3, width=16, outputs=2, activation="erf", sigma_b2=sigma_b2)
+    what = subject(network, (16,))
+    run = SimpleNamespace(initial=SimpleNamespace(params=what.initialize(5, 0, "float32")))
+    found = phase._chi(what, run, small, diagnosis.Settings(), 1.0)
+    assert [item.key for item in found.evidence] == ["chi_measured"] * kept
+    assert [words.startswith("growth of gradients per layer") for words in found.missing] == [True] * (not kept)
+
+
+@pytest.mark.parametrize(
+    "phi", [lambda x: jnp.exp(x**2), lambda x: jnp.abs(x - 0.3) - jnp.abs(x + 1.1) / 2], ids=["too fast a growth", "undeclared kinks"]
+)
+@pytest.mark.parametrize("depth", [2, 3])
+def test_integrals_that_do_not_converge_are_refused_before_training(small, monkeypatch, phi, depth):
+    monkeypatch.setattr(importlib.import_module("kernelregime.diagnosis.diagnose"), "run", trained)
+    with pytest.raises(InputError, match=r"expected a φ whose Gaussian integrals converge; got .*; declare its kinks"):
+        diagnosis.diagnose(networks.mlp(depth=depth, width=8, outputs=2, activation=phi), small)
