@@ -1,7 +1,7 @@
 """Compare this library with reference values: `python tests/oracle.py DIR [--json] [--cases]`; tests/oracle/README.md tells the layout.
 
 Every case passes, fails, or is unsupported: made of something this library does not have. The exit code is 0 if none failed and
-no case made only of layers this library has went unsupported; 1 otherwise; 2 where there is nothing to compare.
+no layer that this library lists is among what is unsupported; 1 otherwise; 2 where there is nothing to compare.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def compare_file(file: str, path: Path, *, chosen: Callable[[Outcome], bool] = l
     stored = Stored(path)
     outcomes = []
     for case, entry in stored.index.items():
-        outcome = Outcome(file, case, layers=_layers(entry.get("spec", [])))
+        outcome = Outcome(file, case, layers=layers_of(entry.get("spec", [])))
         if not chosen(outcome):
             continue
         try:
@@ -64,10 +64,11 @@ def compare_file(file: str, path: Path, *, chosen: Callable[[Outcome], bool] = l
     return outcomes
 
 
-def _layers(spec: list[Any]) -> tuple[str, ...]:
+def layers_of(spec: list[Any]) -> tuple[str, ...]:
+    """The names of the layers of a spec, each once."""
     names: list[str] = []
     for name, arguments in spec:
-        names += [name, *(inner for branch in arguments for inner in _layers(branch))] if name == "parallel" else [name]
+        names += [name, *(inner for branch in arguments for inner in layers_of(branch))] if name == "parallel" else [name]
     return tuple(dict.fromkeys(names))
 
 
@@ -77,7 +78,7 @@ def compare(folder: Path) -> list[Outcome]:
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
-    """0 if no case failed and none is missing."""
+    """0 if no case failed and none is unsupported for a layer that the library has."""
     return int(any(outcome.status == "failed" or outcome.missing for outcome in outcomes))
 
 
@@ -101,7 +102,7 @@ def summary(outcomes: list[Outcome], *, cases: bool) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += ["", *(f"unsupported: {reason} ({count})" for reason, count in sorted(reasons.items()))]
     lines += [f"FAILED {o.file}/{o.case}: {o.reason}" for o in outcomes if o.status == "failed"]
-    lines += [f"MISSING {o.file}/{o.case}: the library has all of: {o.reason}" for o in outcomes if o.missing]
+    lines += [f"MISSING {o.file}/{o.case}: the library lists one of: {o.reason}" for o in outcomes if o.missing]
     total = {status: sum(o.status == status for o in outcomes) for status in ("passed", "failed", "unsupported")}
     return "\n".join([*lines, ", ".join(f"{number} {status}" for status, number in total.items())])
 

@@ -4,41 +4,60 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from comparison import kernels, translate
+from comparison import exact, kernels, translate
 
 FOLDER = Path(__file__).parent / "oracle"
 
-# Every fully-connected case, by its activation; of the other files, how many cases pass by the activation in them.
-ACTIVATIONS = sorted(translate.ACTIVATIONS)
-OTHERS = {
+# How many cases of each file pass, by the activation in them (None: no activation). Of "fc", which `tests/oracle.py` compares in full,
+# the case of most layers and that of fewest.
+PASSING = {
+    ("fc", None): 1,
     ("misc", "ElementwiseNumerical"): 2,
     ("empirical", "Relu"): 4,
     ("empirical", "Erf"): 4,
+    ("empirical", "Gelu"): 4,
     ("predict", "Relu"): 1,
     ("predict", "Erf"): 1,
     ("predict", None): 32,
-}
+} | {("fc", name): 2 for name in translate.ACTIVATIONS if name != "Hermite"}
+
+
+def activation_of(outcome):
+    """The first activation among the layers of a case."""
+    return next((name for name in outcome.layers if name in translate.ACTIVATIONS or name == "ElementwiseNumerical"), None)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "Hermite"])
-def test_every_fully_connected_reference_value_is_reproduced(activation):
-    outcomes = oracle.compare_file("fc", FOLDER / "fc.npz", chosen=lambda outcome: activation in outcome.layers)
-    assert outcomes
-    assert all(outcome.status == "passed" and outcome.values > 0 for outcome in outcomes), oracle.summary(outcomes, cases=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("file", "activation"), OTHERS)
-def test_every_other_supported_reference_value_is_reproduced(file, activation):
-    def chosen(outcome):
-        return activation in outcome.layers if activation else {"Relu", "Erf"}.isdisjoint(outcome.layers)
-
-    outcomes = oracle.compare_file(file, FOLDER / f"{file}.npz", chosen=chosen)
+@pytest.mark.parametrize(("file", "activation"), PASSING)
+def test_reference_values_are_reproduced(file, activation):
+    cases = {
+        case: len(entry.get("spec", []))
+        for case, entry in oracle.Stored(FOLDER / f"{file}.npz").index.items()
+        if activation_of(oracle.Outcome(file, case, layers=oracle.layers_of(entry.get("spec", [])))) == activation
+    }
+    if file == "fc":
+        cases = {min(cases, key=cases.get), max(cases, key=cases.get)}
+    outcomes = oracle.compare_file(file, FOLDER / f"{file}.npz", chosen=lambda outcome: outcome.case in cases)
     assert oracle.exit_code(outcomes) == 0, oracle.summary(outcomes, cases=True)
     passed = [outcome for outcome in outcomes if outcome.status == "passed"]
-    assert len(passed) == OTHERS[file, activation]
+    assert len(passed) == PASSING[file, activation]
     assert all(outcome.values > 0 for outcome in passed)
+
+
+def test_no_case_the_library_can_express_is_left_out():
+    expressed, listed = set(), {}
+    for file in oracle.FILES:
+        for case, entry in oracle.Stored(FOLDER / f"{file}.npz").index.items():
+            spec = entry.get("spec", [])
+            try:
+                if spec:
+                    translate.network(spec, entry.get("kernel_kwargs"))
+            except translate.UnsupportedError as error:
+                listed |= {case: error.reason} if error.listed else {}
+            else:
+                expressed.add((file, activation_of(oracle.Outcome(file, case, layers=oracle.layers_of(spec)))))
+    assert listed == {}
+    assert expressed == set(PASSING)
 
 
 def stored(case, file="fc"):
@@ -86,9 +105,9 @@ def test_arrays_the_reference_could_not_compute_are_compared_in_many_digits(tmp_
     assert run(write(tmp_path, entry, arrays), capsys)[0] == 1
 
 
-def amplified(depth):
-    """A chaotic erf network, with a rounding error that depth has amplified in the reference for an identical pair."""
-    dense, activation = ["Dense", {"out_dim": 1, "W_std": 6.0}], ["Erf", {}]
+def amplified(depth, activation):
+    """A chaotic network, with a rounding error that depth has amplified in the reference for an identical pair."""
+    dense = ["Dense", {"out_dim": 1, "W_std": 3.0}]
     x = np.random.default_rng(0).normal(size=(1, 5))
     spec = [dense, activation] * depth + [dense]
     k = kernels.compute(translate.network(spec), np.concatenate([x, x])).kernels
@@ -96,11 +115,78 @@ def amplified(depth):
     return {"spec": spec}, arrays
 
 
-def test_pairs_made_chaotic_by_depth_are_compared_in_many_digits(tmp_path, capsys):
-    code, case = run(write(tmp_path, *amplified(depth=60)), capsys)
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", [["Erf", {}], ["ElementwiseNumerical", {"fn": "tanh", "deg": 25}]])
+def test_pairs_made_chaotic_by_depth_are_compared_in_many_digits(activation, tmp_path, capsys):
+    code, case = run(write(tmp_path, *amplified(60, activation)), capsys)
     assert (code, case["exact"]) == (0, 2)
-    code, case = run(write(tmp_path, *amplified(depth=2)), capsys)
+    code, case = run(write(tmp_path, *amplified(2, activation)), capsys)
     assert (code, case["exact"]) == (1, 0)
+
+
+@pytest.mark.parametrize("case", ["numerical_tanh", "numerical_softplus"])
+def test_evaluation_in_many_digits_follows_the_rule_of_the_reference(case):
+    entry, arrays = stored(case, "misc")
+    for i, j in ((0, 0), (1, 2)):
+        exactly = exact.pair(entry["spec"], arrays["x1"][i], arrays["x2"][j])
+        for kind, value in exactly.items():
+            assert abs(value - arrays[f"{kind}_12"][i, j]) <= kernels.RTOL * abs(value)
+
+
+@pytest.mark.slow
+def test_outcome_does_not_depend_on_names_numbers_or_order_of_points(tmp_path, capsys):
+    entry, arrays = stored("relu_L5_nobias")
+    rows, columns = [2, 0, 3], [1]
+    fewer = {"x1": arrays["x1"][rows], "x2": arrays["x2"][columns]}
+    for kind in kernels.KINDS:
+        fewer |= {f"{kind}_11": arrays[f"{kind}_11"][np.ix_(rows, rows)], f"{kind}_12": arrays[f"{kind}_12"][np.ix_(rows, columns)]}
+    code, case = run(write(tmp_path, entry, fewer, case="another name"), capsys)
+    assert (code, case["status"], case["values"]) == (0, "passed", 2 * (9 + 3))
+    turned = {"x1": fewer["x2"], "x2": fewer["x1"]} | {f"{kind}_12": fewer[f"{kind}_12"].T for kind in kernels.KINDS}
+    turned |= {f"{kind}_22": fewer[f"{kind}_11"] for kind in kernels.KINDS}
+    code, case = run(write(tmp_path, entry, turned), capsys)
+    assert (code, case["status"], case["values"]) == (0, "passed", 2 * (9 + 3))
+
+
+def test_tolerance_is_relative_to_the_variances_of_the_reference():
+    points = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 2.0], [3.0, 0.0]])
+    computed = kernels.Computed(points, {"nngp": np.eye(4)}, np.ones((4, 4)), {}, np.zeros((4, 4), bool))
+    own = kernels.Block("nngp_11", "nngp", slice(0, 2), slice(0, 2), np.full((2, 2), 5.0))
+    cross = kernels.Block("nngp_12", "nngp", slice(0, 2), slice(2, 4), np.full((2, 2), 7.0))
+    # the third point equals the second; of the fourth the reference does not say
+    assert kernels._diagonal(computed, "nngp", [(own, own.reference), (cross, cross.reference)]).tolist() == [5, 5, 5, 1]
+
+
+def test_pairs_that_depth_draws_together_at_a_kink_are_compared_in_many_digits(tmp_path, capsys):
+    # An ordered network: biases draw all points to one, where the reference's angles lose half their digits.
+    spec = [["Dense", {"out_dim": 1, "W_std": 0.7, "b_std": 1.0}], ["Relu", {}]] * 30 + [["Dense", {"out_dim": 1}]]
+    x = np.random.default_rng(0).normal(size=(2, 5))
+    k = kernels.compute(translate.network(spec), x).kernels
+    arrays = {"x1": x[:1], "x2": x[1:], **{f"{kind}_12": matrix[:1, 1:] * (1 - 1e-9) for kind, matrix in k.items()}}
+    code, case = run(write(tmp_path, {"spec": spec}, arrays), capsys)
+    assert (code, case["status"], case["exact"]) == (0, "passed", 2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ([["Relu", {}], ["Dense", {"out_dim": 1}]], "random weights before an activation"),
+        ([["Dense", {"out_dim": 1}], ["Relu", {}], ["Erf", {}]], "random weights before an activation"),
+        ([["Identity", {}]], "no layer"),
+    ],
+)
+def test_layers_without_an_infinite_width_in_their_order_are_unsupported(spec, reason, tmp_path, capsys):
+    _, arrays = stored("linear_L3")
+    code, case = run(write(tmp_path, {"spec": spec}, arrays), capsys)
+    assert (code, case["status"]) == (0, "unsupported")
+    assert reason in case["reason"]
+
+
+def test_points_with_positions_are_unsupported_by_a_network_without(tmp_path, capsys):
+    entry, arrays = stored("linear_L3")
+    images = {name: value[:, :, None, None] if name in ("x1", "x2") else value for name, value in arrays.items()}
+    code, case = run(write(tmp_path, entry, images), capsys)
+    assert (code, case["status"], case["reason"]) == (0, "unsupported", f"points of shape {images['x1'].shape[1:]}")
 
 
 def test_what_the_library_lacks_is_named_and_does_not_fail(tmp_path, capsys):
@@ -112,7 +198,16 @@ def test_what_the_library_lacks_is_named_and_does_not_fail(tmp_path, capsys):
 
 def test_a_layer_the_library_has_but_nobody_translates_fails(tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(translate.LAYERS, "Relu")
-    code, case = run(write(tmp_path, *stored("relu_L1_bias")), capsys)
+    entry, arrays = stored("relu_L1_bias")
+    for more in ([], [["Fourier", {}]]):
+        code, case = run(write(tmp_path, {**entry, "spec": entry["spec"] + more}, arrays), capsys)
+        assert (code, case["status"], case["missing"]) == (1, "unsupported", True)
+
+
+def test_a_value_the_library_refuses_for_a_layer_it_has_fails(tmp_path, capsys):
+    _, arrays = stored("linear_L3")
+    spec = [["Dense", {"out_dim": 0}]]
+    code, case = run(write(tmp_path, {"spec": spec}, arrays), capsys)
     assert (code, case["status"], case["missing"]) == (1, "unsupported", True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from comparison import exact, translate
 from comparison.record import Outcome
 from kernelregime import infinite
+from kernelregime._checks import InputError
 from kernelregime.infinite.kernel import input_moments
 from kernelregime.layers import Layer, Moments, Sequential
 from kernelregime.layers.moments import covariance
@@ -18,83 +19,114 @@ RTOL = 1e-10
 RTOL_KINKED = 1e-6  # kinked activations, identical, collinear or nearly so: the reference loses half its digits there
 ANGLE = 1e-3  # rad, to parallel or antiparallel
 ROUNDING = 16 * 2.0**-52  # of a correlation: a dot product and a few operations in float64
-ARRAYS = {"nngp_11": ("nngp", 0), "ntk_11": ("ntk", 0), "nngp_12": ("nngp", 1), "ntk_12": ("ntk", 1)}
+KINDS = ("nngp", "ntk")
 
 
 @dataclass(frozen=True)
 class Computed:
-    """Kernels of the points of both sets together, and the tolerance and nature of each pair."""
+    """Kernels of all points together, the relative tolerance of each pair, and for which pairs the reference cannot be trusted.
+
+    `narrow`: pairs that come within `ANGLE` of parallel only at an activation with a kink, on the way.
+    """
 
     points: np.ndarray
     kernels: dict[str, np.ndarray]
-    tolerance: dict[str, np.ndarray]
-    chaotic: dict[str, np.ndarray]
+    rtol: np.ndarray
+    distrusted: dict[str, np.ndarray]
+    narrow: np.ndarray
+
+
+@dataclass(frozen=True)
+class Block:
+    """One array of a case: the kernel of some points with others. `finite`: whether the reference could compute it."""
+
+    name: str
+    kind: str
+    rows: slice
+    columns: slice
+    reference: np.ndarray
+    finite: bool = True
 
 
 def compare(outcome: Outcome, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Compare the kernels of one case; `UnsupportedError` if its spec cannot be expressed."""
-    spec, nonfinite = entry["spec"], set(entry.get("nonfinite", ()))
-    network = translate.network(spec, entry.get("kernel_kwargs"))
+    network = translate.network(entry["spec"], entry.get("kernel_kwargs"))
     n1 = arrays["x1"].shape[0]
-    computed = compute(network, np.concatenate([arrays["x1"], arrays["x2"]]))
-    rows = (slice(0, n1), slice(n1, None))
-    for name in entry["arrays"]:
-        if name in ("x1", "x2"):
-            continue
-        if name not in ARRAYS:
+    sides = {"1": slice(0, n1), "2": slice(n1, None)}
+    blocks = []
+    for name in [name for name in entry["arrays"] if name not in ("x1", "x2")]:
+        kind, _, sets = name.partition("_")
+        if kind in KINDS and len(sets) == 2 and set(sets) <= set(sides):
+            finite = name not in entry.get("nonfinite", ())
+            blocks.append(Block(name, kind, sides[sets[0]], sides[sets[1]], arrays[name], finite))
+        else:
             outcome.fail(f"array {name} is not understood", np.inf, name)
-            continue
-        kind, columns = ARRAYS[name]
-        block(outcome, name, spec, computed, kind, arrays[name], (rows[0], rows[columns]), distrusted=name in nonfinite)
+    compare_blocks(outcome, entry["spec"], compute(network, np.concatenate([arrays["x1"], arrays["x2"]])), blocks)
 
 
 def compute(network: Sequential, points: np.ndarray) -> Computed:
     """The library's kernels in float64, and what a rounding error of the inputs' correlations would change."""
+    if points.ndim != 2:
+        raise translate.UnsupportedError(f"points of shape {points.shape[1:]}")
     points = points.astype(np.float64)
-    result = infinite.gram(network, points, dtype="float64")
+    try:
+        result = infinite.gram(network, points, dtype="float64")
+    except InputError as error:  # layers that have no infinite width in this order
+        raise translate.UnsupportedError(str(error)) from None
     kernels = {"nngp": np.asarray(result.nngp), "ntk": np.asarray(result.ntk)}
     parallel = _near_parallel(points)
-    close = parallel & translate.kinked(network)
-    scale = {kind: _scale(matrix) for kind, matrix in kernels.items()}
-    tolerance = {kind: np.where(close, RTOL_KINKED, RTOL) * scale[kind] for kind in kernels}
-    moved = _perturbed(network, points)
+    rtol = np.where(parallel & translate.kinked(network), RTOL_KINKED, RTOL)
+    moved, narrow = _perturbed(network, points)
+    # the reference divides by the sine of the angle in rectified monomials: there it is no reference for parallel pairs
+    lost = parallel & translate.singular(network)
     with np.errstate(invalid="ignore"):
-        # the reference divides by the sine of the angle in rectified monomials: there it is no reference for parallel pairs
-        lost = parallel & translate.singular(network)
-        chaotic = {kind: ~(moved[kind] <= tolerance[kind]) | lost for kind in kernels}
-    return Computed(points, kernels, {kind: np.where(chaotic[kind], RTOL * scale[kind], tolerance[kind]) for kind in kernels}, chaotic)
+        distrusted = {kind: ~(moved[kind] <= rtol * np.outer(*[np.sqrt(np.diagonal(kernels[kind]))] * 2)) | lost for kind in KINDS}
+    return Computed(points, kernels, rtol, distrusted, narrow & ~parallel)
 
 
-def block(
-    outcome: Outcome,
-    name: str,
-    spec: list[Any],
-    computed: Computed,
-    kind: str,
-    reference: np.ndarray,
-    where: tuple[slice, slice],
-    *,
-    distrusted: bool,
-) -> None:
-    """Compare one array; values the reference cannot be trusted for are evaluated in many digits instead."""
-    ours, tolerance = computed.kernels[kind][where], computed.tolerance[kind][where]
-    replaced = np.ones(ours.shape, bool) if distrusted else computed.chaotic[kind][where]
-    if reference.shape == ours.shape and replaced.any():
-        if not exact.known(spec):
-            outcome.fail(f"{name} needs an evaluation in many digits, which comparison/exact.py lacks for this spec", np.inf, name)
-            return
-        reference = reference.copy()
-        first, second = computed.points[where[0]], computed.points[where[1]]
-        for i, j in zip(*np.nonzero(replaced), strict=True):
-            reference[i, j] = exact.pair(spec, first[i], second[j])[kind]
-        outcome.exact += int(replaced.sum())
-    outcome.compare(name, ours, reference, tolerance)
+def compare_blocks(outcome: Outcome, spec: list[Any], computed: Computed, blocks: list[Block]) -> None:
+    """Compare arrays of one set of points; the tolerance is relative to √(k₁₁k₂₂) of the reference where it has them."""
+    settled = {block.name: _settle(outcome, spec, computed, block) for block in blocks}
+    for kind in KINDS:
+        of_kind = [(block, *settled[block.name]) for block in blocks if block.kind == kind]
+        root = np.sqrt(_diagonal(computed, kind, [(block, reference) for block, reference, _ in of_kind]))
+        for block, reference, rtol in of_kind:
+            ours = computed.kernels[kind][block.rows, block.columns]
+            outcome.compare(block.name, ours, reference, rtol * np.outer(root[block.rows], root[block.columns]))
 
 
-def _scale(matrix: np.ndarray) -> np.ndarray:
-    """√(k₁₁k₂₂)."""
-    root = np.sqrt(np.diagonal(matrix))
-    return np.outer(root, root)
+def _settle(outcome: Outcome, spec: list[Any], computed: Computed, block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """The reference and its relative tolerance, after values it cannot be trusted for have been evaluated in many digits."""
+    where = block.rows, block.columns
+    narrow, rtol = computed.narrow[where], computed.rtol[where]
+    replaced = computed.distrusted[block.kind][where] | (not block.finite)
+    if block.reference.shape != rtol.shape:
+        return block.reference, rtol
+    if exact.known(spec):
+        replaced = replaced | narrow
+    elif replaced.any():
+        reason = f"{block.name} needs an evaluation in many digits, which comparison/exact.py lacks for this spec"
+        outcome.fail(reason, np.inf, block.name)
+        return np.where(replaced, computed.kernels[block.kind][where], block.reference), rtol
+    reference = block.reference.copy()
+    first, second = computed.points[block.rows], computed.points[block.columns]
+    for i, j in zip(*np.nonzero(replaced), strict=True):
+        reference[i, j] = exact.pair(spec, first[i], second[j])[block.kind]
+    outcome.exact += int(replaced.sum())
+    return reference, np.where(replaced, RTOL, np.where(narrow, RTOL_KINKED, rtol))
+
+
+def _diagonal(computed: Computed, kind: str, settled: list[tuple[Block, np.ndarray]]) -> np.ndarray:
+    """k(x, x) of every point: from the reference if it has it for this or an equal point, else ours."""
+    diagonal = np.diagonal(computed.kernels[kind]).copy()
+    given = np.zeros(len(diagonal), bool)
+    for block, reference in settled:
+        if block.rows == block.columns and reference.shape == (len(diagonal[block.rows]),) * 2:
+            diagonal[block.rows], given[block.rows] = np.diagonal(reference), True
+    for j in np.flatnonzero(~given):
+        equal = [i for i in np.flatnonzero(given) if np.array_equal(computed.points[i], computed.points[j])]
+        diagonal[j] = diagonal[equal[0]] if equal else diagonal[j]
+    return diagonal
 
 
 def _near_parallel(points: np.ndarray) -> np.ndarray:
@@ -114,14 +146,20 @@ def _step(layer: Layer, moments: Moments) -> Moments:
     return layer.propagate(moments)
 
 
-def _perturbed(network: Sequential, points: np.ndarray) -> dict[str, np.ndarray]:
-    """How far `ROUNDING` in the correlation of the inputs moves each kernel. Layer by layer, so that depth costs no compilation."""
+def _perturbed(network: Sequential, points: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """How far `ROUNDING` in the correlation of the inputs moves each kernel, and which pairs are within `ANGLE` of parallel at a kink.
+
+    Layer by layer, so that depth costs no compilation.
+    """
     with jax.enable_x64(True):
         start = input_moments(jnp.asarray(points), jnp.asarray(points))
         step = jnp.asarray([0.0, ROUNDING, -ROUNDING])[:, None, None]
         w, v = jnp.clip(start.w + step, 0, 2), jnp.clip(start.v - step, 0, 2)
         moments: Moments = replace(start, c=covariance(start.k1, start.k2, w, v), w=w, v=v, ntk=jnp.zeros_like(w))
+        narrow = np.zeros(start.w.shape, bool)
         for layer in network.layers:
+            if translate.kinked(Sequential((layer,))):
+                narrow |= np.asarray(jnp.minimum(moments.w, moments.v)[0] < 1 - np.cos(ANGLE)) & np.asarray(moments.k1 * moments.k2 > 0)
             moments = _step(layer, moments)
         after = {"nngp": np.asarray(moments.nngp), "ntk": np.asarray(moments.ntk)}
-    return {kind: np.max(np.abs(value[1:] - value[:1]), axis=0) for kind, value in after.items()}
+    return {kind: np.max(np.abs(value[1:] - value[:1]), axis=0) for kind, value in after.items()}, narrow

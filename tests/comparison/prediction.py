@@ -42,10 +42,12 @@ def _kernels(outcome: Outcome, entry: dict[str, Any], arrays: Arrays) -> None:
     n = arrays["x_train"].shape[0]
     computed = kernels.compute(network, np.concatenate([arrays["x_train"], arrays["x_test"]]))
     rows = {"d": slice(0, n), "t": slice(n, None)}
+    blocks = []
     for name in entry["arrays"]:
         if name.startswith("k_"):
             _, pair, kind = name.split("_")
-            kernels.block(outcome, name, entry["spec"], computed, kind, arrays[name], (rows[pair[0]], rows[pair[1]]), distrusted=False)
+            blocks.append(kernels.Block(name, kind, rows[pair[0]], rows[pair[1]], arrays[name]))
+    kernels.compare_blocks(outcome, entry["spec"], computed, blocks)
 
 
 def _blocks(data: Arrays, kind: str) -> Blocks:

@@ -13,7 +13,7 @@ Status = Literal["passed", "failed", "unsupported"]
 class Outcome:
     """One case. `worst` is the largest error over its tolerance, found in array `where`; `exact` counts values compared in many digits.
 
-    `missing`: the library has every layer of the case, yet it could not be compared.
+    `missing`: the library lists a layer for which the case could not be compared.
     """
 
     file: str

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import roots_hermite
 
 from kernelregime import activations, layers
+from kernelregime._checks import InputError
 from kernelregime.activations import Dual, Kind, Nonlinearity
 from kernelregime.layers import Activation, Dense, Layer, Sequential
 
@@ -58,13 +59,22 @@ def numerical_kind(function: Callable[..., Any], degree: int) -> Kind:
 
     def dual(a: Any, b: Any, w: Any, v: Any) -> Dual:
         a, b, w, v = jnp.broadcast_arrays(a, b, w, v)
-        rho, x, y = (v - w) / 2, nodes[:, None], nodes[None, :]
+        x, y, grid = nodes[:, None], nodes[None, :], jnp.asarray(np.outer(weights, weights)) / np.pi
         first = jnp.sqrt(2 * a)[..., None, None] * x
-        second = jnp.sqrt(2 * b)[..., None, None] * (rho[..., None, None] * x + jnp.sqrt(w * v)[..., None, None] * y)
-        grid = jnp.asarray(np.outer(weights, weights)) / np.pi
-        product = jnp.tensordot(function(first) * function(second), grid, 2)
-        cosine = product / jnp.sqrt(second_moment(a) * second_moment(b))
-        return Dual(1 - cosine, 1 + cosine, jnp.tensordot(slope(first) * slope(second), grid, 2))
+        along, across = jnp.where(w < v, 1 - w, v - 1)[..., None, None], jnp.sqrt(w * v)[..., None, None]
+        second = jnp.sqrt(2 * b)[..., None, None] * (along * x + across * y)
+        root = jnp.sqrt(second_moment(a) * second_moment(b))
+
+        def gap(sign: int) -> Any:
+            """1 - sign·ρ'. At ρ = sign it is that of two sums, by Lagrange's identity; from there on, a sum of differences."""
+            left, right = function(first), sign * function(sign * jnp.sqrt(2 * b)[..., None, None] * x)
+            crossed = left * jnp.swapaxes(right, -1, -2) - jnp.swapaxes(left, -1, -2) * right
+            product = jnp.tensordot(left * right + jnp.zeros_like(y), grid, 2)
+            aligned = jnp.tensordot(crossed**2, grid, 2) / 2 / (root + jnp.abs(product))
+            start = jnp.where(product > 0, aligned, root - product)
+            return jnp.maximum(start + jnp.tensordot(left * (right - sign * function(second)), grid, 2), 0) / root
+
+        return Dual(gap(1), gap(-1), jnp.tensordot(slope(first) * slope(second), grid, 2))
 
     return Kind(f"{getattr(function, '__name__', 'function')} at {degree} nodes", function, slope, second_moment, dual)
 
@@ -103,8 +113,8 @@ LAYERS: dict[str, Callable[..., Layer | None]] = {
 
 
 def listed(name: str) -> bool:
-    """Whether the library has a layer or an activation of this name."""
-    return name in layers.__all__ or name.lower() in activations.REGISTRY
+    """Whether the library has a layer or an activation of this name, however it is spelled."""
+    return name.lower().replace("_", "") in {had.lower().replace("_", "") for had in [*layers.__all__, *activations.REGISTRY]}
 
 
 def _one(name: str, arguments: dict[str, Any]) -> Layer | None:
@@ -114,7 +124,10 @@ def _one(name: str, arguments: dict[str, Any]) -> Layer | None:
         inspect.signature(LAYERS[name]).bind(**arguments)
     except TypeError:
         raise UnsupportedError(f"{name}({', '.join(arguments)})") from None
-    return LAYERS[name](**arguments)
+    try:
+        return LAYERS[name](**arguments)
+    except InputError as error:
+        raise UnsupportedError(f"{name}: {error}", listed=listed(name)) from None
 
 
 def network(described: list[Any], kernel_arguments: dict[str, Any] | None = None) -> Sequential:
@@ -129,7 +142,9 @@ def network(described: list[Any], kernel_arguments: dict[str, Any] | None = None
         else:
             found += [] if layer is None else [layer]
     if missing:
-        raise UnsupportedError(", ".join(dict.fromkeys(error.reason for error in missing)), listed=all(error.listed for error in missing))
+        raise UnsupportedError(", ".join(dict.fromkeys(error.reason for error in missing)), listed=any(error.listed for error in missing))
+    if not found:
+        raise UnsupportedError("no layer that changes anything")
     return Sequential(tuple(found))
 
 
