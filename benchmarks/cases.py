@@ -32,7 +32,7 @@ def _fc_peer(n, depth, activation, dtype):
     import jax
     from neural_tangents import stax
 
-    phi = {"relu": stax.Relu, "erf": stax.Erf}[activation]
+    phi = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}[activation]
     hidden = [layer for _ in range(depth) for layer in (stax.Dense(512, W_std=2**0.5), phi())]
     _, _, kernel = stax.serial(*hidden, stax.Dense(1, W_std=2**0.5))
     both = jax.jit(lambda x: (lambda k: (k.nngp, k.ntk))(kernel(x, None, ("nngp", "ntk"))))
@@ -103,6 +103,34 @@ def _ensemble_peer(n, dtype):
     return lambda: jax.block_until_ready(predict(t=10.0, x_test=x_test, get="ntk", compute_cov=True))
 
 
+def _dispersion_law(width, depth, inputs, draws, dtype):
+    from kernelregime import theory
+
+    return lambda: theory.sample_ntk((inputs, *(width,) * depth, 1), sigma_w2=2.0, draws=draws, seed=0)
+
+
+def _dispersion_dense(width, depth, inputs, draws, dtype):
+    import jax
+
+    from kernelregime import empirical, networks
+
+    network, x = networks.mlp(depth=depth + 1, width=width), _points(1, inputs, dtype)[0]
+    return lambda: empirical.sample_fully_connected(network, x, draws=draws, key=jax.random.key(0), method="dense", dtype=dtype)
+
+
+def _dispersion_peer(width, depth, inputs, draws, dtype):
+    import jax
+    import neural_tangents as nt
+    from neural_tangents import stax
+
+    hidden = [layer for _ in range(depth) for layer in (stax.Dense(width, W_std=2**0.5), stax.Relu())]
+    init, apply, _ = stax.serial(*hidden, stax.Dense(1, W_std=2**0.5))
+    x, keys = jax.numpy.asarray(_points(1, inputs, dtype)), jax.random.split(jax.random.PRNGKey(0), draws)
+    kernel = nt.empirical_ntk_fn(apply, implementation=1)
+    sample = jax.jit(lambda keys: jax.lax.map(lambda key: kernel(x, None, init(key, x.shape)[1]), keys))
+    return lambda: jax.block_until_ready(sample(keys))
+
+
 def _fc(n, depth, dtype, activation="relu"):
     return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation}, dtype)
 
@@ -111,6 +139,7 @@ def _empirical(n, outputs, output):
     return Case(_empirical_ours, _empirical_peer, {"n": n, "outputs": outputs, "output": output, "depth": 20, "width": 300}, "float32")
 
 
+DISPERSION = {"width": 100, "depth": 100, "inputs": 100, "draws": 500}
 CASES = {
     "fc_relu_L3_f32": _fc(2000, 3, "float32"),
     "fc_relu_L3_f64": _fc(2000, 3, "float64"),
@@ -121,5 +150,8 @@ CASES = {
     "empirical_O1": _empirical(100, 1, "trace"),
     "empirical_O10_trace": _empirical(100, 10, "trace"),
     "empirical_O10_full": _empirical(100, 10, "full"),
+    "fc_gelu_L10_f32": _fc(2000, 10, "float32", "gelu"),
+    "dispersion_law": Case(_dispersion_law, _dispersion_peer, DISPERSION, "float32"),
+    "dispersion_dense": Case(_dispersion_dense, _dispersion_peer, DISPERSION, "float32"),
     "ensemble_covariance": Case(_ensemble_ours, _ensemble_peer, {"n": 1000}, "float64"),
 }

@@ -10,6 +10,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 from cases import CASES
 
 HERE = Path(__file__).parent
+LAST_LINES = 12  # of what a worker that failed has said
 
 
 class Worker:
@@ -29,8 +31,9 @@ class Worker:
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         command = [python, str(HERE / "worker.py"), side, name]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
         )
         self._answer()
 
@@ -43,13 +46,18 @@ class Worker:
     def close(self):
         """End the process."""
         self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait(timeout=30)
+        self.errors.close()
 
     def _answer(self):
         for line in self.process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise SystemExit(f"worker ended early: {' '.join(self.process.args)}; run it by hand to see why")
+        self.errors.seek(0)
+        said = "".join(self.errors.readlines()[-LAST_LINES:])
+        self.close()
+        raise SystemExit(f"worker ended early: {' '.join(self.process.args)}\n{said}")
 
 
 def compare(name, peer, repeats):
