@@ -1,4 +1,4 @@
-"""The worst error of every dual activation over a grid of variances and correlations, as a table: `python benchmarks/accuracy.py`.
+"""The worst error of every dual activation over a grid of variances and correlations, as a table: `python benchmarks/accuracy.py [NAME …]`.
 
 References: closed forms in 60 digits (tests/comparison/closed_forms.py), and Gauss-Legendre panels in polar coordinates for the rest
 (tests/laws/gaussian.py), neither of which shares code with the library.
@@ -21,6 +21,7 @@ from gaussian import expectation  # noqa: E402
 from registry import ACTIVATIONS  # noqa: E402
 
 from kernelregime import _precision, activations  # noqa: E402
+from kernelregime.activations.analytic import SIGMOID_LIKE_SCALE  # noqa: E402
 
 VARIANCES = [
     (1e-6, 1e-6),
@@ -36,6 +37,7 @@ VARIANCES = [
 ]
 GAPS = (0.0, 1e-12, 1e-8, 1e-4, 1e-2, 0.3, 1.0)
 CLOSED = {
+    "abrelu": lambda: closed_forms.two_slopes(*activations.get("abrelu").values),
     "abrelu(a=-0.5, b=1.2)": lambda: closed_forms.two_slopes(-0.5, 1.2),
     "abs": lambda: closed_forms.two_slopes(-1.0, 1.0),
     "cos": closed_forms.cosine,
@@ -45,13 +47,16 @@ CLOSED = {
     "exp_normalized": closed_forms.exp_normalized,
     "gabor": closed_forms.gabor,
     "gaussian": closed_forms.gaussian,
+    "gaussian(a=1.1, b=0.02)": partial(closed_forms.gaussian, 1.1, 0.02),
     "gelu": closed_forms.gelu,
     "identity": exact.ACTIVATIONS["Identity"],
+    "leaky_relu": lambda: closed_forms.two_slopes(activations.get("leaky_relu").values[0], 1.0),
     "leaky_relu(alpha=0.3)": lambda: closed_forms.two_slopes(0.3, 1.0),
     "rbf": closed_forms.rbf,
     "rectified_monomial(degree=2)": lambda: closed_forms.rectified_monomial(2),
     "rectified_monomial(degree=3)": lambda: closed_forms.rectified_monomial(3),
     "relu": exact.ACTIVATIONS["Relu"],
+    "sigmoid_like": partial(closed_forms.erf, 0.5, SIGMOID_LIKE_SCALE, 0.5),
     "sign": closed_forms.sign,
     "sin": closed_forms.sine,
     "sin(a=1.2, b=0.7, c=0.3)": partial(closed_forms.sine, 1.2, 0.7, 0.3),
@@ -113,8 +118,9 @@ def main():
     print("| φ | route | reference | worst error of ρ' | worst error of E φ'φ' | worst own estimate | variances up to |")
     print("|---|---|---|---|---|---|---|")
     with _precision.enter("float64"):
-        for name, phi in {**ACTIVATIONS, "exp_normalized": activations.get("exp_normalized")}.items():
-            print(row(name, phi), flush=True)
+        known = {**ACTIVATIONS, "exp_normalized": activations.get("exp_normalized")}
+        for name in sys.argv[1:] or known:
+            print(row(name, known[name]), flush=True)
 
 
 if __name__ == "__main__":
