@@ -75,9 +75,14 @@ def assemble(
         for name, value in tile(rows, cols).items():
             if value.dtype != result[name].dtype:
                 raise RuntimeError(f"internal: a {value.dtype} tile under a {result[name].dtype} request")
+            if symmetric:
+                mirrored = value.transpose(outputs[name].mirror)
+                if rows == cols:  # the same numbers in other places of a vector may be rounded otherwise
+                    lower = np.tri(len(value), dtype=bool).reshape(*value.shape[:2], *(1 for _ in value.shape[2:]))
+                    value = np.where(lower, value, mirrored)
+                else:
+                    result[name][cols, rows] = mirrored
             result[name][rows, cols] = value
-            if symmetric and rows != cols:
-                result[name][cols, rows] = value.transpose(outputs[name].mirror)
 
     if workers == 1:
         for done, block in enumerate(blocks, 1):
