@@ -145,3 +145,19 @@ def test_the_derivative_comes_from_automatic_differentiation_unless_given():
 def test_what_is_not_an_elementwise_function_is_refused(bad):
     with pytest.raises(InputError, match="expected"):
         from_function(bad)
+
+
+@pytest.mark.parametrize("q", [1.0, 1e4])
+def test_float32_keeps_its_digits_where_jumps_are_large(q):
+    """What jumps of the second and third derivative leave at a variance of 10⁴ is a thousand times the sum it is taken from."""
+    phi = activations.get("elu(alpha=3)")
+    high, low = (phi.dual(*(jnp.asarray(value, dtype) for value in (q, q, 0.3, 1.7))) for dtype in (jnp.float64, jnp.float32))
+    np.testing.assert_allclose(low.derivative, high.derivative, rtol=1e-5)
+    np.testing.assert_allclose(low.one_minus, high.one_minus, rtol=1e-5)
+
+
+def test_a_derivative_without_a_limit_at_zero_is_no_jump():
+    phi = from_function(lambda x: jnp.where(x > 0, jnp.abs(x) ** 1.5, 0.0), kinks=(0.0,))
+    dual = phi.dual(*(jnp.asarray(value) for value in (100.0, 100.0, 0.0, 2.0)))
+    assert float(dual.error) < 1e-6
+    np.testing.assert_allclose(dual.derivative, 1.5**2 * 10 / np.sqrt(2 * np.pi), rtol=1e-6)

@@ -32,6 +32,7 @@ CENTRE = 1e-30  # on the side of 0 that cos t is on
 ENOUGH = {"float32": 1e-7, "float64": 1e-15}  # share of E φ² in the last eighth of a series, at which no longer one is tried
 ENOUGH_BROKEN = {"float32": 1e-7, "float64": 1e-12}  # the same where φ breaks at 0: its terms fall like a power of n
 BEYOND = 8  # bounds what is left out of a series by its last eighth, for terms that fall like n^-2 or faster
+LARGEST_JUMP = 1e6  # of a derivative at 0: beyond, it has no limit there
 OVERSAMPLED, CORRECTED = 8, 10  # for a φ that breaks at 0: nodes a term, and nodes on each side of the break with weights of their own
 
 
@@ -118,13 +119,14 @@ def _mean_square(values: Array, rule: Rule) -> Array:
 
 
 def _jumps(slope: Callable[[Array], Array], dtype: Any) -> list[Array]:
-    """By how much φ' and its first two derivatives jump at 0."""
+    """By how much φ' and its first two derivatives jump at 0; 0 where they grow without bound, or where float32 cannot hold the terms."""
     beside, out = jnp.asarray(np.finfo(np.float32).tiny, dtype), []
-    for _ in range(3):
+    for order in range(3):
         jump = slope(beside) - slope(-beside)
-        out.append(jnp.where(jnp.isfinite(jump), jump, 0))
+        known = (jnp.abs(jump) < LARGEST_JUMP) & (order == 0 or beside.dtype == np.float64)
+        out.append(jnp.where(known, jump, 0))
         slope = partial(lambda f, x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1], slope)
-    return out
+    return list(jax.lax.optimization_barrier(tuple(out)))  # else the compiler folds them into tables as large as the nodes
 
 
 def _leading(rule: Rule, jumps: Sequence[Array], q: Array) -> Array:
