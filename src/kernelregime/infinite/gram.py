@@ -117,12 +117,14 @@ def gram(
     Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, and for
     a budget below one pair.
     """
-    kinds, layers, several = _kinds(kind), _layers(network, depths), depths is not None
+    kinds, several = _kinds(kind), depths is not None
     first = array("x1", x1, ndim=2)
     second = None if x2 is None else array("x2", x2, ndim=2)
     if second is not None and second.shape[1] != first.shape[1]:
         raise fail(f"x2 with {first.shape[1]} features, as x1 has", f"shape {second.shape}", "give both the same features")
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
+    with _precision.enter(working):
+        layers = _layers(network, depths)
     p1 = _Points.of(first.astype(working))
     p2 = p1 if second is None else _Points.of(second.astype(working))
     errors = [0.0]
@@ -174,9 +176,11 @@ def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depth
     x (N, d); the rest as in `gram`, whose diagonal this is: exactly, or to rounding where duals are taken by quadrature.
     Raises: `InputError` as `gram` does.
     """
-    kinds, layers, several = _kinds(kind), _layers(network, depths), depths is not None
+    kinds, several = _kinds(kind), depths is not None
     first = array("x", x, ndim=2)
     working = _precision.resolve(dtype, first)
+    with _precision.enter(working):
+        layers = _layers(network, depths)
     square = _Points.of(first.astype(working)).square[:, None]
     w, v = np.zeros_like(square), np.full_like(square, 2)
     with _precision.enter(working):

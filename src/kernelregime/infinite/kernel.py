@@ -29,6 +29,8 @@ class Kernels(NamedTuple):
 def cut(network: Layer, depths: Sequence[int]) -> Folded:
     """The layers up to the end of the d-th `Dense` layer, for each d of `depths`, which rise."""
     weighted = [i for i, layer in enumerate(network.layers) if isinstance(layer, Dense)] if isinstance(network, Sequential) else []
+    if isinstance(network, Sequential) and any(isinstance(layer, Sequential) for layer in network.layers):
+        raise fail("a network of layers for depths=", "a Sequential inside another", "give the layers of the inner one in its place")
     wanted = [integer("a depth", depth) for depth in depths]
     if not isinstance(network, Sequential) or not wanted or wanted != sorted(set(wanted)) or wanted[-1] > len(weighted):
         what = f"rising depths from 1 to {len(weighted)}, the Dense layers of the network" if weighted else "a Sequential with Dense layers"

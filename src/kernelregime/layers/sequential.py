@@ -89,10 +89,11 @@ def _longest_run(structures: list[Any], start: int) -> tuple[int, int]:
 
 
 def _stacked(*leaves: Any) -> Any:
-    traced = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-    if not traced:  # one array instead of many arguments, each of which would cost compile time
+    if not any(
+        isinstance(leaf, jax.Array) for leaf in leaves
+    ):  # one array in place of many arguments, which compile slowly
         return np.array(leaves)
-    return jnp.stack([jnp.asarray(leaf, traced[0].dtype) for leaf in leaves])
+    return jnp.stack([jnp.asarray(leaf, jnp.result_type(float)) for leaf in leaves])
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("block",), meta_fields=("repeats",))
