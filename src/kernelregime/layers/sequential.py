@@ -89,9 +89,7 @@ def _longest_run(structures: list[Any], start: int) -> tuple[int, int]:
 
 
 def _stacked(*leaves: Any) -> Any:
-    if not any(
-        isinstance(leaf, jax.Array) for leaf in leaves
-    ):  # one array in place of many arguments, which compile slowly
+    if not any(isinstance(leaf, jax.Array) for leaf in leaves):  # one array in place of many arguments, which compile slowly
         return np.array(leaves)
     return jnp.stack([jnp.asarray(leaf, jnp.result_type(float)) for leaf in leaves])
 
