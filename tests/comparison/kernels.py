@@ -1,6 +1,7 @@
 """Infinite-width kernels against their reference values, with the tolerance each pair's geometry and spec allow."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ RTOL_KINKED = 1e-6  # kinked activations, identical, collinear or nearly so: the
 ANGLE = 1e-3  # rad, to parallel or antiparallel
 ROUNDING = 16 * 2.0**-52  # of a correlation: a dot product and a few operations in float64
 KINDS = ("nngp", "ntk")
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # of what is compared with thresholds alone
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,14 @@ def compute(network: Sequential, points: np.ndarray) -> Computed:
         raise translate.UnsupportedError(f"points of shape {points.shape[1:]}")
     points = points.astype(np.float64)
     try:
-        result = infinite.gram(network, points, dtype="float64")
-    except InputError as error:  # layers that have no infinite width in this order
+        moved, narrow = _perturbed(network, points)
+    except InputError as error:  # layers that have no infinite width in this order; what `gram` refuses about the points is a failure
         raise translate.UnsupportedError(str(error)) from None
+    # the library mirrors half of a symmetric matrix: not where the reference's rule tells its two points apart
+    result = infinite.gram(network, points, points if translate.lopsided(network) else None, dtype="float64")
     kernels = {"nngp": np.asarray(result.nngp), "ntk": np.asarray(result.ntk)}
     parallel = _near_parallel(points)
     rtol = np.where(parallel & translate.kinked(network), RTOL_KINKED, RTOL)
-    moved, narrow = _perturbed(network, points)
     # the reference divides by the sine of the angle in rectified monomials: there it is no reference for parallel pairs
     lost = parallel & translate.singular(network)
     with np.errstate(invalid="ignore"):
@@ -141,7 +144,7 @@ def _near_parallel(points: np.ndarray) -> np.ndarray:
     return same | (~zero & (np.minimum(apart, opposed) < chord))
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=QUICK)
 def _step(layer: Layer, moments: Moments) -> Moments:
     return layer.propagate(moments)
 

@@ -167,6 +167,11 @@ def kinked(net: Sequential) -> bool:
     return any(isinstance(layer, Activation) and bool(layer.nonlinearity.kinks) for layer in net.layers)
 
 
+def lopsided(net: Sequential) -> bool:
+    """Whether the reference's rule for an activation of the network is not symmetric in its two points."""
+    return any(isinstance(layer, Activation) and layer.nonlinearity.name.endswith(" nodes") for layer in net.layers)
+
+
 def singular(net: Sequential) -> bool:
     """Whether the reference's formula for an activation of the network is singular at parallel points."""
     return any(isinstance(layer, Activation) and layer.nonlinearity.name.startswith("rectified_monomial") for layer in net.layers)
