@@ -93,7 +93,8 @@ def _values(functions: Sequence[Callable[[Array], Array]], q: Array, rule: Rule)
     """Each function at √q r cos t, times the root of the weight of r: shape (functions, M, nodes)."""
     r, weight = _radii()
     t = (np.arange(rule.nodes) + 0.5) * np.pi / rule.nodes
-    at = safe_sqrt(q) * jnp.asarray(r[:, None] * np.cos(t), q.dtype)
+    # outer products of what is traced: a table the compiler could fold would stay in memory with the program
+    at = jnp.outer(safe_sqrt(q) * jnp.asarray(r, q.dtype), jnp.asarray(np.cos(t), q.dtype))
     return jnp.stack([f(at) for f in functions]) * jnp.asarray(np.sqrt(weight)[None, :, None], q.dtype)
 
 
@@ -107,10 +108,10 @@ def _series(values: Array, jumps: Sequence[Array], rule: Rule) -> Array:
     n = np.arange(rule.order)
     above = np.arange(rule.nodes) < rule.nodes // 2  # the angles at which cos t > 0
     coefficients = np.where(n == 0, 0.5, np.sqrt(2) * np.sin(n * np.pi / 2) / (np.pi * np.maximum(n, 1)))
-    root = np.sqrt(_radii()[1])[:, None]
-    step, exact = (jnp.asarray(root * side * np.array([0.0, 1.0])[:, None, None], values.dtype) for side in (above, coefficients))
-    weighted = (values - jumps[0] * step) * jnp.asarray(rule.weights()[None, None], values.dtype)
-    return dct(weighted, type=2, norm="ortho")[..., : rule.order] / np.sqrt(rule.nodes).astype(values.dtype) + jumps[0] * exact
+    jump = jumps[0] * jnp.asarray(np.sqrt(_radii()[1]) * np.array([[0.0], [1.0]]), values.dtype)  # of φ and of φ', at each radius
+    step, exact = (jump[..., None] * jnp.asarray(side, values.dtype)[None, None] for side in (above, coefficients))
+    weighted = (values - step) * jnp.asarray(rule.weights()[None, None], values.dtype)
+    return dct(weighted, type=2, norm="ortho")[..., : rule.order] / np.sqrt(rule.nodes).astype(values.dtype) + exact
 
 
 def _mean_square(values: Array, rule: Rule) -> Array:
