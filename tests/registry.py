@@ -28,7 +28,9 @@ ACTIVATIONS: dict[str, Nonlinearity] = {
         "rectified_monomial(degree=3)",
         "sin(a=1.2, b=0.7, c=0.3)",
     )
-} | {"polynomial(0.3, 0.8, 0.2)": activations.get("polynomial", coef=(0.3, 0.8, 0.2))}
+} | {
+    "polynomial(0.3, 0.8, 0.2)": activations.get("polynomial", coef=(0.3, 0.8, 0.2)),
+}
 
 # One layer of every class, with the shape of a point it takes.
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
@@ -42,7 +44,7 @@ NETWORKS: dict[str, Sequential] = {
     # one for every way in which a dual is found
     **{
         f"{name} with biases": networks.mlp(depth=2, width=24, activation=ACTIVATIONS[name], sigma_w2=1.7, sigma_b2=0.1)
-        for name in ("elu", "erf", "gelu", "identity", "polynomial(0.3, 0.8, 0.2)", "tanh")
+        for name in ("elu", "erf", "gelu", "hard_tanh", "identity", "polynomial(0.3, 0.8, 0.2)", "tanh")
     },
     "relu with biases": networks.mlp(depth=3, width=24, sigma_w2=1.7, sigma_b2=0.1),
     "relu, standard parameterization": networks.mlp(depth=3, width=[24, 40], sigma_w2=1.9, sigma_b2=0.2, parameterization="standard"),

@@ -1,6 +1,7 @@
 import math
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -78,27 +79,27 @@ def test_the_error_is_below_its_own_estimate_where_the_rule_is_not_enough(name, 
     expected, found = dual_at(closed, q, q), dual_at(numerical, q, q)
     if np.isfinite(float(closed.second_moment(jnp.asarray(q)))):
         values, slopes = worst(found, expected)
-        assert max(min(values, 1.0), min(slopes, 1.0)) <= 4 * float(found.error) + 1e-12
+        assert max(min(values, 1.0), min(slopes, 1.0)) <= float(found.error) + 1e-12
     else:
         assert float(found.error) == float(expected.error) == np.inf
 
 
 def test_a_kink_elsewhere_than_at_zero_is_within_its_estimate():
-    clipped = from_function(lambda x: jnp.clip(x, -1, 1), kinks=(-1.0, 1.0))
-    found = dual_at(clipped, 1.3, 1.3, np.array([0.1, 0.7]), np.array([1.9, 1.3]))
+    swish = from_function(jax.nn.hard_swish, kinks=(-3.0, 3.0))
+    found = dual_at(swish, 1.3, 1.3, np.array([0.1, 0.7]), np.array([1.9, 1.3]))
 
     def f(x):
-        return np.clip(x, -1, 1)
+        return x * np.clip(x + 3, 0, 6) / 6
 
     rng = np.random.default_rng(0)
     u, e = rng.normal(size=(2, 4_000_000)) * np.sqrt(1.3)
     for k, w in enumerate((0.1, 0.7)):
         rho = 1 - w
         products = f(u) * f(rho * u + np.sqrt(1 - rho * rho) * e)
-        squares = float(clipped.second_moment(jnp.asarray(1.3)))
+        squares = float(swish.second_moment(jnp.asarray(1.3)))
         sem = products.std() / np.sqrt(products.size) / squares
         assert abs(1 - float(found.one_minus[k]) - products.mean() / squares) <= 4 * sem + 2 * float(found.error)
-    assert 1e-8 < float(found.error) < 0.1
+    assert 1e-9 < float(found.error) < 0.1
 
 
 def test_homogeneous_functions_are_recognized_and_have_closed_forms():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,13 @@ from jaxtyping import Array
 
 from kernelregime._checks import fail
 from kernelregime.activations.kinked import two_slopes
+from kernelregime.activations.piecewise import piecewise_kind
 from kernelregime.activations.quadrature import quadrature_kind
 from kernelregime.activations.record import Kind, Nonlinearity
 
-_SCALES = (0.5, 3.0)
+_SCALES = (1e-3, 0.5, 3.0, 1e6)
 _PROBES = (-2.7, -1.3, -0.4, 0.3, 1.1, 2.9)
+_LARGE = 1e6  # how far lines are followed beyond the outer kinks
 
 
 @lru_cache(maxsize=256)
@@ -26,8 +29,10 @@ def _function_kind(
         def derivative(x: Array) -> Array:
             return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
-    slopes = _two_slopes(function)
+    slopes = None if any(kinks) else _two_slopes(function)
     if slopes is None:
+        if rises := _rises(function, kinks):
+            return piecewise_kind(name, function, derivative, kinks, rises, odd=_odd(function, kinks))
         return quadrature_kind(name, function, derivative, kinks=kinks)
     below, above = slopes
     return Kind(
@@ -53,6 +58,31 @@ def _two_slopes(function: Callable[[Array], Array]) -> tuple[float, float] | Non
     return (below, above) if exact and below * below + above * above > 0 else None
 
 
+def _rises(function: Callable[[Array], Array], kinks: tuple[float, ...]) -> tuple[float, ...]:
+    """By how much φ' rises at each of the kinks, for a φ that is continuous and linear between them at some points; else ()."""
+    if not kinks:
+        return ()
+    ends = (kinks[0] - _LARGE, *kinks, kinks[-1] + _LARGE)
+    slopes: list[float] = []
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        for low, high in pairwise(ends):
+            shares = np.concatenate([[0], np.geomspace(1e-6, 0.5, 12)])  # of the interval, from both ends: the outer ones are long
+            x = np.unique(np.concatenate([low + (high - low) * shares, high - (high - low) * shares]))
+            values = np.asarray(function(jnp.asarray(x)))
+            slope = float(jax.jvp(function, (jnp.asarray((low + high) / 2),), (jnp.ones(()),))[1])
+            start = values[np.argmin(np.abs(x))] - slope * x[np.argmin(np.abs(x))]
+            if not np.allclose(values, start + slope * x, rtol=1e-13, atol=1e-13 * np.abs(values[np.argsort(np.abs(x))[:3]]).max()):
+                return ()
+            slopes.append(slope)
+    return tuple(float(rise) for rise in np.diff(slopes)) if any(slopes) else ()
+
+
+def _odd(function: Callable[[Array], Array], kinks: tuple[float, ...]) -> bool:
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        x = jnp.linspace(0.03, 3 * max(1.0, *map(abs, kinks)), 50)
+        return bool(jnp.all(function(x) == -function(-x)))
+
+
 def from_function(
     function: Callable[[Array], Array],
     *,
@@ -62,9 +92,10 @@ def from_function(
 ) -> Nonlinearity:
     """A nonlinearity from any elementwise JAX function; φ' by automatic differentiation when not given.
 
-    One with φ(cx) = cφ(x) for c > 0 has a closed-form dual. The dual of any other is taken by quadrature and carries an error
-    estimate (`Dual.error`): rounding for an analytic φ at variances up to 10⁴, large for one that varies on much shorter scales
-    than 1 or has kinks. `kinks`: the points where φ' jumps; the integrals of mean-field theory are split there.
+    One with φ(cx) = cφ(x) for c > 0 has a closed-form dual, and a continuous φ that is linear between its `kinks` one to rounding.
+    The dual of any other is taken by quadrature and carries an error estimate (`Dual.error`): rounding for an analytic φ at variances
+    up to 10⁴, large for one that varies on much shorter scales than 1 or has kinks elsewhere than at 0. `kinks`: the points where φ'
+    jumps; every integral is split there.
     Raises: `InputError` when `function` is not callable or does not act elementwise.
     """
     if not callable(function):
@@ -72,4 +103,6 @@ def from_function(
     probe = jax.eval_shape(function, jax.ShapeDtypeStruct((3, 2), jnp.float32))
     if getattr(probe, "shape", None) != (3, 2):
         raise fail("φ to map an array of shape (3, 2) to the same shape", f"{probe}", "give an elementwise function")
-    return Nonlinearity(_function_kind(function, derivative, name or getattr(function, "__name__", "function"), tuple(kinks)))
+    return Nonlinearity(
+        _function_kind(function, derivative, name or getattr(function, "__name__", "function"), tuple(sorted(map(float, kinks))))
+    )

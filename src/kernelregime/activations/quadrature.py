@@ -31,7 +31,7 @@ NEAREST, FARTHEST = 1e-5, 8.8  # radii; the mass within the first stands at the 
 CENTRE = 1e-30  # on the side of 0 that cos t is on
 ENOUGH = {"float32": 1e-7, "float64": 1e-15}  # share of E φ² in the last eighth of a series, at which no longer one is tried
 ENOUGH_BROKEN = {"float32": 1e-7, "float64": 1e-12}  # the same where φ breaks at 0: its terms fall like a power of n
-BEYOND = 8  # bounds what is left out of a series by its last eighth, for terms that fall like n^-2 or faster
+BEYOND = 16  # bounds what is left out of a series by its last eighth, for terms that fall like n^-2 or faster, of either sign
 LARGEST_JUMP = 1e6  # of a derivative at 0: beyond, it has no limit there
 OVERSAMPLED, CORRECTED = 8, 10  # for a φ that breaks at 0: nodes a term, and nodes on each side of the break with weights of their own
 
@@ -130,6 +130,11 @@ def _jumps(slope: Callable[[Array], Array], dtype: Any) -> list[Array]:
     return list(jax.lax.optimization_barrier(tuple(out)))  # else the compiler folds them into tables as large as the nodes
 
 
+def _at(jumps: Sequence[Array], q: Array) -> list[Array]:
+    """The jumps as a point of variance q meets them: at 0 it never crosses."""
+    return [jump * (q > 0).astype(q.dtype) for jump in jumps]
+
+
 def _leading(rule: Rule, jumps: Sequence[Array], q: Array) -> Array:
     """What the terms C_n of φ and of φ' at a pair of equal points of variance q come to for large n, shape (2, order).
 
@@ -158,10 +163,10 @@ def _chosen(functions: Sequence[Callable[[Array], Array]], rules: Sequence[Rule]
     largest = _of_all(jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(q, initial=0.0) for q in variances]))))
     enough = []
     for rule in rules[:-1]:
-        jumps = _jumps(functions[1], largest.dtype) if rule.broken else []
+        jumps = _at(_jumps(functions[1], largest.dtype), largest) if rule.broken else []
         left = _left(_series(_values(functions, largest, rule), jumps, rule), jumps, rule, largest)
         enough.append(jnp.max(left) <= (ENOUGH_BROKEN if rule.broken else ENOUGH)[largest.dtype.name])
-    return jnp.argmax(jnp.stack([*enough, jnp.asarray(True)]))
+    return _of_all(jnp.argmax(jnp.stack([*enough, jnp.asarray(True)])))
 
 
 def _left(series: Array, jumps: Sequence[Array], rule: Rule, q: Array) -> Array:
@@ -213,11 +218,11 @@ class Parts:
 def _parts(functions: Sequence[Callable[[Array], Array]], rule: Rule, jumps: Sequence[Array], a: Array, b: Array) -> Parts:
     @jax.checkpoint
     def table(q: Array) -> tuple[Array, Array, Array, Array]:
-        values = _values(functions, q, rule)
-        series = _series(values, jumps, rule)
+        values, own = _values(functions, q, rule), _at(jumps, q)
+        series = _series(values, own, rule)
         square = _mean_square(values[0], rule)
         unit = series[0] / jnp.where(square > 0, safe_sqrt(square), 1)
-        return unit, series[1], square, _error(values, series, _left(series, jumps, rule, q), rule)
+        return unit, series[1], square, _error(values, series, _left(series, own, rule, q), rule)
 
     # one point after another: only the series are kept
     units, slopes, squares, errors = jax.lax.map(table, jnp.concatenate([a.reshape(-1), b.reshape(-1)]))
@@ -315,7 +320,7 @@ class _Known:
 
     @classmethod
     def of(cls, rule: Rule, jumps: Sequence[Array], a: Array, b: Array, squares: tuple[Array, Array]) -> "_Known":
-        j1, j2, j3 = jumps
+        j1, j2, j3 = _at(jumps, jnp.minimum(a, b))
         ratios = [q / jnp.where(square > 0, square, 1) for q, square in zip((a, b), squares, strict=True)]
         return cls(
             (j1 * safe_sqrt(ratios[0]), j1 * safe_sqrt(ratios[1])), j1 * j1, (a + b) * j1 * j3, safe_sqrt(a) * safe_sqrt(b) * j2 * j2

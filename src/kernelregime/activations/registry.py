@@ -9,12 +9,15 @@ from kernelregime.activations.analytic import COS, ERF, GELU, RBF, SIGMOID_LIKE,
 from kernelregime.activations.exponential import EXP, EXP_NORMALIZED, GABOR, GAUSSIAN
 from kernelregime.activations.function import from_function
 from kernelregime.activations.kinked import ABRELU, ABS, IDENTITY, LEAKY_RELU, RELU, SIGN, rectified_monomial
+from kernelregime.activations.piecewise import HARD_TANH, RELU6
 from kernelregime.activations.polynomials import hermite, monomial, polynomial
 from kernelregime.activations.record import Kind, Nonlinearity
 from kernelregime.activations.smooth import ELU, SIGMOID, SILU, SOFTPLUS, TANH
 
 _CLOSED = (ABRELU, ABS, COS, ERF, EXP, EXP_NORMALIZED, GABOR, GAUSSIAN, GELU, IDENTITY, LEAKY_RELU, RBF, RELU, SIGMOID_LIKE, SIGN, SIN)
-REGISTRY: dict[str, Kind] = {kind.name: kind for kind in sorted((*_CLOSED, ELU, SIGMOID, SILU, SOFTPLUS, TANH), key=lambda k: k.name)}
+REGISTRY: dict[str, Kind] = {
+    kind.name: kind for kind in sorted((*_CLOSED, ELU, HARD_TANH, RELU6, SIGMOID, SILU, SOFTPLUS, TANH), key=lambda k: k.name)
+}
 _CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*")
 _POWER = re.compile(r"c(\d{1,3})")
 
