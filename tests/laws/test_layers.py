@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,10 +50,14 @@ def test_layers_are_hashable_in_structure_and_numeric_in_their_leaves(case):
     assert jax.tree.unflatten(structure, leaves) == layer
 
 
+@partial(jax.jit, compiler_options=QUICK)
+def step(layer, moments):
+    return layer.propagate(moments)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_folds_its_layers_in_order(name):
     network, x = NETWORKS[name], jnp.asarray(points())
-    step = jax.jit(lambda layer, moments: layer.propagate(moments), compiler_options=QUICK)
     moments = input_moments(x, x)
     for layer in network.layers:
         moments = step(layer, moments)

@@ -4,13 +4,15 @@ Kernels of width n have a bias of the order of 1/n and a standard deviation of t
 bias is below one standard error. Where φ grows faster than x, kernels have heavy tails: fewer layers, more units, smaller variances.
 """
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import ACTIVATIONS, kernels, rotated
+from registry import ACTIVATIONS, QUICK, rotated
 
-from kernelregime import networks
+from kernelregime import infinite, networks
 
 DRAWS, WIDTH, WIDEST = 96, 512, 4096
 GROWING = {name for name, phi in ACTIVATIONS.items() if abs(phi(jnp.asarray(8.0))) > 3 * abs(phi(jnp.asarray(4.0))) > 0}
@@ -28,9 +30,17 @@ def network(name, width, parameterization):
     return networks.mlp(depth=depth, width=width, activation=phi, sigma_w2=sigma_w2, sigma_b2=0.3, parameterization=parameterization)
 
 
-def finite_kernels(net, key, x):
+@cache
+def drawn_params(growing, parameterization):
+    """Parameters of all draws, which depend on the widths and variances alone: one draw serves every activation."""
+    net = network(min(GROWING) if growing else "identity", WIDTH, parameterization)
+    with jax.enable_x64(False):
+        keys = jax.random.split(jax.random.key(1), DRAWS)
+        return jax.jit(lambda keys: jax.lax.map(lambda key: net.init(key, (4,), jnp.float32), keys))(keys)
+
+
+def finite_kernels(net, params, x):
     """For one draw: the NNGP of the readout from the last hidden layer, averaged over its units, and the NTK of the one output."""
-    params = net.init(key, (x.shape[1],), x.dtype)
     hidden = x
     for layer, p in zip(net.layers[:-1], params[:-1], strict=True):
         hidden = layer.apply(p, hidden)
@@ -40,22 +50,29 @@ def finite_kernels(net, key, x):
     return nngp, sum(rows @ rows.T for rows in jacobian)
 
 
-def drawn(name, parameterization):
-    net = network(name, WIDTH, parameterization)
-    keys = jax.random.split(jax.random.key(1), DRAWS)
+@partial(jax.jit, compiler_options=QUICK)
+def sample(net, drawn, x):
+    return jax.lax.map(lambda params: finite_kernels(net, params, x), drawn)
+
+
+def sampled_kernels(name, parameterization):
     with jax.enable_x64(False):
-        sampled = jax.jit(lambda keys: jax.lax.map(lambda key: finite_kernels(net, key, inputs()), keys))(keys)
+        sampled = sample(network(name, WIDTH, parameterization), drawn_params(name in GROWING, parameterization), inputs())
     return [np.asarray(values, np.float64) for values in sampled]
 
 
+@partial(jax.jit, compiler_options=QUICK)
+def infinite_kernels(net, x):
+    return infinite.kernel(net)(x)[:2]
+
+
 def limit(name, width, parameterization):
-    k = kernels(network(name, width, parameterization), inputs().astype(jnp.float64))
-    return [np.asarray(k.nngp), np.asarray(k.ntk)]
+    return [np.asarray(k) for k in infinite_kernels(network(name, width, parameterization), inputs().astype(jnp.float64))]
 
 
 @pytest.mark.parametrize(("name", "parameterization"), [*((name, "ntk") for name in ACTIVATIONS), ("relu", "standard")])
 def test_wide_networks_have_the_kernels_of_infinite_width(name, parameterization):
-    for sampled, expected in zip(drawn(name, parameterization), limit(name, WIDTH, parameterization), strict=True):
+    for sampled, expected in zip(sampled_kernels(name, parameterization), limit(name, WIDTH, parameterization), strict=True):
         sem = sampled.std(axis=0, ddof=1) / np.sqrt(DRAWS)
         assert sem.max() < 0.03 * expected.max()
         # the float32 of each draw: its error is no part of the standard error
