@@ -5,7 +5,7 @@ import pytest
 from mpmath import mp
 from registry import NETWORKS, QUICK, points
 
-from kernelregime import empirical, infinite, networks
+from kernelregime import activations, empirical, infinite, networks
 from kernelregime._checks import InputError
 from kernelregime.infinite.gram import _Points
 from kernelregime.infinite.kernel import input_moments
@@ -27,6 +27,25 @@ def test_the_dtype_of_the_inputs_is_that_of_the_result():
         k = jax.jit(infinite.kernel(NETWORKS["deep relu without biases"]))
         assert k(jnp.ones((2, 3), jnp.float32)).ntk.dtype == jnp.float32
         assert k(jnp.ones((2, 3), jnp.float64)).ntk.dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        activations.get("leaky_relu", alpha=np.float64(0.1)),
+        activations.get("erf", a=jnp.float32(1.1), b=np.float64(0.9), c=np.float32(0.1)),
+        activations.get("polynomial", coef=np.array([0.3, 0.8])),
+        activations.from_function(lambda x: np.float64(0.5) * jnp.tanh(x)),
+    ],
+)
+@pytest.mark.parametrize("depth", [2, 4])
+def test_parameters_of_another_precision_do_not_change_that_of_the_result(activation, depth):
+    with jax.enable_x64(True):
+        k = infinite.kernel(networks.mlp(depth=depth, width=4, activation=activation, sigma_w2=np.float64(1.7), sigma_b2=np.float32(0.1)))
+        single, double = jnp.ones((2, 3), jnp.float32), jnp.ones((1, 3), jnp.float64)
+        for second, expected in ((None, single.dtype), (double, double.dtype)):
+            found = jax.eval_shape(k, single, second)
+            assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {expected}
 
 
 def test_a_linear_network_has_its_kernels_by_hand():

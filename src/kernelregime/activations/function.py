@@ -22,11 +22,13 @@ _PROBES = np.array([-2.7, -1.3, -0.4, 0.3, 1.1, 2.9])
 def _function_kind(
     function: Callable[[Array], Array], derivative: Callable[[Array], Array] | None, name: str, kinks: tuple[float, ...]
 ) -> Kind:
+    function = _following(function)
     if derivative is None:
 
         def derivative(x: Array) -> Array:
             return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
-
+    else:
+        derivative = _following(derivative)
     slopes = None if any(kinks) else _two_slopes(function)
     if slopes is None:
         return quadrature_kind(name, function, derivative, kinks=kinks)
@@ -41,6 +43,16 @@ def _function_kind(
         homogeneous=True,
         odd=below == above,
     )
+
+
+def _following(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """`function` in the precision of x, whatever that of the constants in it."""
+
+    def following(x: Array) -> Array:
+        dtype = jnp.result_type(x)
+        return jnp.asarray(function(x), dtype if jnp.issubdtype(dtype, jnp.floating) else None)
+
+    return following
 
 
 def _two_slopes(function: Callable[[Array], Array]) -> tuple[float, float] | None:
@@ -62,9 +74,10 @@ def from_function(
 ) -> Nonlinearity:
     """A nonlinearity from any elementwise JAX function; φ' by automatic differentiation when not given.
 
-    One with φ(cx) = cφ(x) for c > 0, at all of some points from 10⁻⁶ to 10⁶, has a closed-form dual. The dual of any other is taken by quadrature and carries an error
-    estimate (`Dual.error`): rounding for an analytic φ at variances up to 10⁴, large for one that varies on much shorter scales
-    than 1 or has kinks. `kinks`: the points where φ' jumps; the integrals of mean-field theory are split there.
+    One with φ(cx) = cφ(x) for c > 0, at points from 10⁻⁶ to 10⁶, has a closed-form dual. The dual of any other is taken by
+    quadrature and carries an error estimate (`Dual.error`): rounding for an analytic φ at variances up to 10⁴, large for one that
+    varies on much shorter scales than 1 or has kinks. `kinks`: the points where φ' jumps; the integrals of mean-field theory are
+    split there. Values of φ follow the precision of x.
     Raises: `InputError` when `function` is not callable or does not act elementwise.
     """
     if not callable(function):
