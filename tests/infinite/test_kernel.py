@@ -177,3 +177,30 @@ def test_zero_points_have_the_ntk_of_the_finite_network():
 def test_float64_inputs_are_refused_where_jax_would_round_them_silently():
     with pytest.raises(InputError, match="expected float32 inputs while JAX has no float64"):
         infinite.kernel(NET)(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("depths", [(1, 3), [1, 3], np.array([1, 3]), np.array([1, 3], np.uint8), jnp.array([1, 3]), range(1, 4, 2)])
+def test_depths_are_any_integers_in_a_row(depths):
+    net, x = networks.mlp(depth=3, width=4), jnp.ones((2, 3))
+    expected = infinite.kernel(net, depths=(1, 3))(x).ntk
+    for given in (depths, iter([int(depth) for depth in depths])):
+        np.testing.assert_array_equal(infinite.kernel(net, depths=given)(x).ntk, expected)
+
+
+@pytest.mark.parametrize(
+    ("depths", "words"),
+    [
+        (3, r"expected depths as a sequence of integers; got 3; give depths=\(3,\)"),
+        (np.int64(3), r"give depths=\(3,\)"),
+        (np.array(3), r"give depths=\(3,\)"),
+        (2.5, "got 2.5; give a tuple of integers"),
+        ("3", "got '3'; give a tuple of integers"),
+        (np.array([1.0, 2.0]), "a depth to be an integer of at least 1; got 1.0"),
+        (np.array([[1, 2]]), r"a depth to be an integer of at least 1; got \[1, 2\]"),
+        (iter((1, 9)), r"rising depths from 1 to 3, .*; got depths \(1, 9\) of a Sequential"),
+        ((True,), "a depth to be an integer"),
+    ],
+)
+def test_depths_that_are_no_integers_in_a_row_are_refused(depths, words):
+    with pytest.raises(InputError, match=words):
+        infinite.kernel(networks.mlp(depth=3, width=4), depths=depths)
