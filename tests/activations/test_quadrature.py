@@ -113,6 +113,33 @@ def test_homogeneous_functions_are_recognized_and_have_closed_forms():
     assert not from_function(jnp.tanh).homogeneous
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: jnp.clip(x, 0, 20),
+        lambda x: jnp.clip(x, -3e5, 3e5),
+        lambda x: jnp.where(jnp.abs(x) > 1e-3, x, 0.0),
+        lambda x: jnp.where((x > 50) & (x < 90), 0.0, x),
+        lambda x: x / (1 + 1e-9 * jnp.abs(x)),
+    ],
+)
+def test_a_function_that_is_homogeneous_near_one_alone_is_not_taken_for_one(function):
+    assert not from_function(function).homogeneous
+
+
+def test_a_declared_kink_elsewhere_than_at_zero_rules_homogeneity_out():
+    assert not from_function(lambda x: jnp.clip(x, -1e9, 1e9), kinks=(-1e9, 1e9)).homogeneous
+    assert from_function(lambda x: jnp.maximum(x, 0), kinks=(0.0,)).homogeneous
+
+
+def test_a_wide_clip_has_the_dual_of_its_own_values_at_large_variances():
+    """At a variance of 10⁴, E clip(√q z, 0, 20)² is nearly 400 P(z > 0), not q/2."""
+    clipped = from_function(lambda x: jnp.clip(x, 0, 20))
+    z = np.linspace(-9, 9, 2_000_001)
+    exact = np.trapezoid(np.clip(100 * z, 0, 20) ** 2 * np.exp(-z * z / 2), z) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(float(clipped.second_moment(jnp.asarray(1e4))), exact, rtol=1e-2)
+
+
 def test_the_rule_of_the_radii_has_the_moments_of_the_density():
     r, weight = _radii()
     for k in range(0, 7, 2):

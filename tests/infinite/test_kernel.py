@@ -5,7 +5,7 @@ import pytest
 from mpmath import mp
 from registry import NETWORKS, QUICK, points
 
-from kernelregime import empirical, infinite, networks
+from kernelregime import activations, empirical, infinite, networks
 from kernelregime._checks import InputError
 from kernelregime.infinite.gram import _Points
 from kernelregime.infinite.kernel import input_moments
@@ -27,6 +27,25 @@ def test_the_dtype_of_the_inputs_is_that_of_the_result():
         k = jax.jit(infinite.kernel(NETWORKS["deep relu without biases"]))
         assert k(jnp.ones((2, 3), jnp.float32)).ntk.dtype == jnp.float32
         assert k(jnp.ones((2, 3), jnp.float64)).ntk.dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        activations.get("leaky_relu", alpha=np.float64(0.1)),
+        activations.get("erf", a=jnp.float32(1.1), b=np.float64(0.9), c=np.float32(0.1)),
+        activations.get("polynomial", coef=np.array([0.3, 0.8])),
+        activations.from_function(lambda x: np.float64(0.5) * jnp.tanh(x)),
+    ],
+)
+@pytest.mark.parametrize("depth", [2, 4])
+def test_parameters_of_another_precision_do_not_change_that_of_the_result(activation, depth):
+    with jax.enable_x64(True):
+        k = infinite.kernel(networks.mlp(depth=depth, width=4, activation=activation, sigma_w2=np.float64(1.7), sigma_b2=np.float32(0.1)))
+        single, double = jnp.ones((2, 3), jnp.float32), jnp.ones((1, 3), jnp.float64)
+        for second, expected in ((None, single.dtype), (double, double.dtype)):
+            found = jax.eval_shape(k, single, second)
+            assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {expected}
 
 
 def test_a_linear_network_has_its_kernels_by_hand():
@@ -158,3 +177,30 @@ def test_zero_points_have_the_ntk_of_the_finite_network():
 def test_float64_inputs_are_refused_where_jax_would_round_them_silently():
     with pytest.raises(InputError, match="expected float32 inputs while JAX has no float64"):
         infinite.kernel(NET)(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("depths", [(1, 3), [1, 3], np.array([1, 3]), np.array([1, 3], np.uint8), jnp.array([1, 3]), range(1, 4, 2)])
+def test_depths_are_any_integers_in_a_row(depths):
+    net, x = networks.mlp(depth=3, width=4), jnp.ones((2, 3))
+    expected = infinite.kernel(net, depths=(1, 3))(x).ntk
+    for given in (depths, iter([int(depth) for depth in depths])):
+        np.testing.assert_array_equal(infinite.kernel(net, depths=given)(x).ntk, expected)
+
+
+@pytest.mark.parametrize(
+    ("depths", "words"),
+    [
+        (3, r"expected depths as a sequence of integers; got 3; give depths=\(3,\)"),
+        (np.int64(3), r"give depths=\(3,\)"),
+        (np.array(3), r"give depths=\(3,\)"),
+        (2.5, "got 2.5; give a tuple of integers"),
+        ("3", "got '3'; give a tuple of integers"),
+        (np.array([1.0, 2.0]), "a depth to be an integer of at least 1; got 1.0"),
+        (np.array([[1, 2]]), r"a depth to be an integer of at least 1; got \[1, 2\]"),
+        (iter((1, 9)), r"rising depths from 1 to 3, .*; got depths \(1, 9\) of a Sequential"),
+        ((True,), "a depth to be an integer"),
+    ],
+)
+def test_depths_that_are_no_integers_in_a_row_are_refused(depths, words):
+    with pytest.raises(InputError, match=words):
+        infinite.kernel(networks.mlp(depth=3, width=4), depths=depths)

@@ -1,8 +1,9 @@
 """The NNGP and NTK of a network as a pure function of two batches of points."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +27,29 @@ class Kernels(NamedTuple):
     error: Float[Array, ""] | float
 
 
-def cut(network: Layer, depths: Sequence[int]) -> Folded:
+Depths = Iterable[int] | np.ndarray | Array  # iterators are used up by the first call of `chosen`
+
+
+def chosen(depths: Depths | None) -> tuple[int, ...] | None:
+    """The depths asked for as Python's integers; None where one kernel is wanted, that of the whole network."""
+    if depths is None:
+        return None
+    given: Any = depths.tolist() if isinstance(depths, np.ndarray | np.generic | Array) else depths
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        do = f"give depths=({given},)" if isinstance(given, Integral) else "give a tuple of integers"
+        raise fail("depths as a sequence of integers", repr(given), do)
+    return tuple(integer("a depth", depth) for depth in given)
+
+
+def cut(network: Layer, depths: Depths) -> Folded:
     """The layers up to the end of the d-th `Dense` layer, for each d of `depths`, which rise."""
+    wanted = list(chosen(depths) or ())
     weighted = [i for i, layer in enumerate(network.layers) if isinstance(layer, Dense)] if isinstance(network, Sequential) else []
     if isinstance(network, Sequential) and any(isinstance(layer, Sequential) for layer in network.layers):
         raise fail("a network of layers for depths=", "a Sequential inside another", "give the layers of the inner one in its place")
-    wanted = [integer("a depth", depth) for depth in depths]
     if not isinstance(network, Sequential) or not wanted or wanted != sorted(set(wanted)) or wanted[-1] > len(weighted):
         what = f"rising depths from 1 to {len(weighted)}, the Dense layers of the network" if weighted else "a Sequential with Dense layers"
-        raise fail(what, f"depths {tuple(depths)} of a {type(network).__name__}", "give the deepest network, and depths up to its own")
+        raise fail(what, f"depths {tuple(wanted)} of a {type(network).__name__}", "give the deepest network, and depths up to its own")
     return network.folded([weighted[depth - 1] + 1 for depth in wanted])
 
 
@@ -59,7 +74,7 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
     return replace(start, c=covariance(k1, k2, w, v) + start.tilt)
 
 
-def kernel(network: Layer, *, depths: Sequence[int] | None = None) -> Callable[..., Kernels]:
+def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
     x1 (N1, d), x2 (N2, d) (default x1). The dtype of the inputs is the dtype of the result. The function is pure: it can be jitted,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from kernelregime import activations
 from kernelregime._checks import fail
-from kernelregime.activations import Nonlinearity
+from kernelregime.activations import Dual, Nonlinearity
 from kernelregime.layers.base import Layer, Shape
 from kernelregime.layers.moments import Moments, covariance
 
@@ -45,10 +45,16 @@ class Activation(Layer):
         """Second moments and NTK after φ."""
         if not moments.gaussian:
             raise fail("a layer with random weights before an activation", "an activation or the raw input", "put a Dense layer between")
-        phi = self.nonlinearity
-        dual = phi.dual(moments.k1, moments.k2, moments.w, moments.v)
+        dtype = moments.w.dtype
+        phi: Nonlinearity = _in(dtype, self.nonlinearity)
+        dual: Dual = _in(dtype, phi.dual(moments.k1, moments.k2, moments.w, moments.v))
         ntk = None if moments.ntk is None else moments.ntk * dual.derivative
-        error = jnp.asarray(moments.error, moments.w.dtype) + dual.error
-        k1, k2 = (phi.second_moment(moments.k1), phi.second_moment(moments.k2)) if dual.squares is None else dual.squares
+        error = jnp.asarray(moments.error, dtype) + dual.error
+        k1, k2 = dual.squares or _in(dtype, (phi.second_moment(moments.k1), phi.second_moment(moments.k2)))
         c = covariance(k1, k2, dual.one_minus, dual.one_plus) + dual.derivative * moments.tilt
         return Moments(k1, k2, c, dual.one_minus, dual.one_plus, ntk, error, moments.features, gaussian=False)
+
+
+def _in(dtype: Any, tree: Any) -> Any:
+    """`tree` with its arrays and NumPy's scalars in `dtype`; Python's numbers follow by themselves."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if hasattr(leaf, "dtype") else leaf, tree)
