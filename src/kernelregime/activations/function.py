@@ -1,6 +1,7 @@
 """Any elementwise JAX function as an activation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import jax
@@ -21,6 +22,7 @@ _PROBES = (-2.7, -1.3, -0.4, 0.3, 1.1, 2.9)
 def _function_kind(
     function: Callable[[Array], Array], derivative: Callable[[Array], Array] | None, name: str, kinks: tuple[float, ...]
 ) -> Kind:
+    maker = (_function_kind, (function, derivative, name, kinks))
     if derivative is None:
 
         def derivative(x: Array) -> Array:
@@ -28,7 +30,7 @@ def _function_kind(
 
     slopes = _two_slopes(function)
     if slopes is None:
-        return quadrature_kind(name, function, derivative, kinks=kinks)
+        return replace(quadrature_kind(name, function, derivative, kinks=kinks), maker=maker)
     below, above = slopes
     return Kind(
         name,
@@ -39,6 +41,7 @@ def _function_kind(
         kinks=kinks or (0.0,) * (below != above),
         homogeneous=True,
         odd=below == above,
+        maker=maker,
     )
 
 

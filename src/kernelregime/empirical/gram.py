@@ -75,8 +75,8 @@ def ntk(
             bytes_per_point=size.bytes_kept_per_point if chunk else size.bytes_per_point,
             memory=budget,
             progress=progress,
-        )["ntk"]
-    return finite(result)
+        )
+    return finite(result.matrices["ntk"])
 
 
 def sizes(f: Function, params: PyTree, x: Any, *, output: str, method: str) -> Footprint:
@@ -143,7 +143,7 @@ class _Tiles:
         self.compute, self.params, self.first, self.second, self.dtype = compute, params, first, second, dtype
         self.shape: tuple[int, int] | None = None
 
-    def __call__(self, rows: slice, columns: slice) -> dict[str, np.ndarray]:
+    def __call__(self, rows: slice, columns: slice) -> grams.Block:
         counts = rows.stop - rows.start, columns.stop - columns.start
         self.shape = self.shape or counts
         x1 = _padded(self.first[rows], self.shape[0])
@@ -152,7 +152,7 @@ class _Tiles:
         else:
             x2 = _padded((self.first if self.second is None else self.second)[columns], self.shape[1])
         block = _precision.to_host(self.compute(self.params, x1, x2), self.dtype)
-        return {"ntk": block[: counts[0], : counts[1]]}
+        return grams.Block({"ntk": block[: counts[0], : counts[1]]})
 
 
 def _padded(x: np.ndarray, rows: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The one place that turns a pair function into a Gram matrix: tiles within a memory budget, symmetric halves, threads."""
 
 from kernelregime.grams.memory import free_memory, memory_budget
-from kernelregime.grams.tiles import Output, assemble
+from kernelregime.grams.tiles import Assembled, Block, Output, assemble
 
-__all__ = ["Output", "assemble", "free_memory", "memory_budget"]
+__all__ = ["Assembled", "Block", "Output", "assemble", "free_memory", "memory_budget"]

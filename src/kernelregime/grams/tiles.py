@@ -3,16 +3,33 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernelregime._checks import fail, integer
 from kernelregime.grams.memory import memory_budget
 
-Tile = Callable[[slice, slice], Mapping[str, np.ndarray]]
 LARGEST_TILE = 1024  # points a side: beyond this a tile no longer amortizes anything, and progress becomes coarse
+
+
+class Block(NamedTuple):
+    """What a pair function finds for some rows and columns: every matrix there, and an estimate of their relative error."""
+
+    matrices: Mapping[str, np.ndarray]
+    error: float = 0.0
+
+
+Tile = Callable[[slice, slice], Block]
+
+
+class Assembled(NamedTuple):
+    """Gram matrices by name, and the largest error of their blocks."""
+
+    matrices: dict[str, np.ndarray]
+    error: float
 
 
 @dataclass(frozen=True)
@@ -54,14 +71,15 @@ def assemble(
     memory: int | None = None,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, np.ndarray]:
+) -> Assembled:
     """Gram matrices of a pair function, tile by tile.
 
-    `tile(rows, columns)` returns every matrix of `outputs` on one block. With `n2=None` the matrices are symmetric: only the
+    `tile(rows, columns)` returns a `Block` with every matrix of `outputs`. With `n2=None` the matrices are symmetric: only the
     lower tiles are computed and mirrored. The tile side follows from `memory` (bytes; default: half of the free memory) and from
     what a pair and a point cost while a tile is computed; no size has to divide any other.
 
-    Returns: arrays of shape (n1, n2) + tail, of `dtype`. Raises: `InputError` when the budget is too small for one pair.
+    Returns: arrays of shape (n1, n2) + tail, of `dtype`, and the largest error of a block.
+    Raises: `InputError` when the budget is too small for one pair.
     """
     symmetric, columns = n2 is None, n1 if n2 is None else n2
     workers = integer("threads", threads)
@@ -70,9 +88,10 @@ def assemble(
     blocks = list(_tiles(n1, columns, side, symmetric))
     result = {name: np.empty((n1, columns, *output.tail), dtype) for name, output in outputs.items()}
 
-    def compute(block: tuple[slice, slice]) -> None:
+    def compute(block: tuple[slice, slice]) -> float:
         rows, cols = block
-        for name, value in tile(rows, cols).items():
+        found, error = tile(rows, cols)
+        for name, value in found.items():
             if value.dtype != result[name].dtype:
                 raise RuntimeError(f"internal: a {value.dtype} tile under a {result[name].dtype} request")
             if symmetric:
@@ -83,15 +102,12 @@ def assemble(
                 else:
                     result[name][cols, rows] = mirrored
             result[name][rows, cols] = value
+        return error
 
-    if workers == 1:
-        for done, block in enumerate(blocks, 1):
-            compute(block)
+    error = 0.0
+    with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        for done, found in enumerate((pool.map if pool else map)(compute, blocks), 1):
+            error = max(error, found)
             if progress:
                 progress(done, len(blocks))
-        return result
-    with ThreadPoolExecutor(workers) as pool:
-        for done, _ in enumerate(pool.map(compute, blocks), 1):
-            if progress:
-                progress(done, len(blocks))
-    return result
+    return Assembled(result, error)
