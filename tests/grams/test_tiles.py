@@ -6,10 +6,16 @@ import pytest
 
 from kernelregime import grams
 from kernelregime._checks import InputError
-from kernelregime.grams import Block, Output, assemble
+from kernelregime.grams import Block, Output, Problem
 from kernelregime.grams.tiles import LARGEST_TILE, tile_side
 
+PROBLEM = ("outputs", "dtype", "bytes_per_pair", "bytes_per_point")
 RNG = np.random.default_rng(0)
+
+
+def assemble(tile, n1, n2=None, *, threads=1, **options):
+    problem = Problem(tile, n1, n2, **{name: options.pop(name) for name in PROBLEM if name in options})
+    return grams.assemble(problem, workers=threads, **options)
 
 
 def whole_numbers(n):

@@ -1,5 +1,6 @@
 """Gram matrices of infinite-width kernels on the host: BLAS for the input geometry, differences for close pairs, tiles for the rest."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
 from kernelregime.activations import Nonlinearity
+from kernelregime.grams import identity
 from kernelregime.infinite.kernel import cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.layers import Folded, Layer, Sequential
@@ -20,11 +22,11 @@ KINDS = ("nngp", "ntk")
 @dataclass(frozen=True)
 class Grams:
     """Gram matrices (N1, N2) of the kinds asked for (None otherwise), and `error`: the largest sum of the layers' quadrature errors,
-    each relative to √(k11 k22). Of several depths: (depths, N1, N2).
+    each relative to √(k11 k22). Of several depths: (depths, N1, N2). From a store they are arrays of xarray, read when used.
     """
 
-    nngp: np.ndarray | None
-    ntk: np.ndarray | None
+    nngp: Any
+    ntk: Any
     error: float
 
 
@@ -32,6 +34,48 @@ def _layers(network: Layer, depths: Sequence[int] | None) -> Layer | Folded:
     if depths is not None:
         return cut(network, depths)
     return network.folded() if isinstance(network, Sequential) else network
+
+
+def problem(
+    network: Layer,
+    x1: Any,
+    x2: Any = None,
+    *,
+    kind: str | Sequence[str] = KINDS,
+    depths: Sequence[int] | None = None,
+    dtype: Any = None,
+) -> grams.Problem:
+    """What `gram` with these arguments computes, for `grams.assemble` and `grams.cost`. Raises: `InputError` as `gram` does."""
+    kinds, several = _kinds(kind), depths is not None
+    first = array("x1", x1, ndim=2)
+    second = None if x2 is None else array("x2", x2, ndim=2)
+    if second is not None and second.shape[1] != first.shape[1]:
+        raise fail(f"x2 with {first.shape[1]} features, as x1 has", f"shape {second.shape}", "give both the same features")
+    working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
+    with _precision.enter(working):
+        layers = portable(_layers(network, depths))
+    first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
+    pairs = Pairs(layers, Points.of(first), None if second is None else Points.of(second), kinds, several, working)
+    tail = (len(depths),) if depths is not None else ()
+    labels = (("depth", tuple(depths)),) if depths is not None else ()
+    output = grams.Output(tail, (1, 0, 2)[: 2 + several], ("depth",)[:several], labels)
+    kinds_of = [n.kind for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
+    return grams.Problem(
+        pairs,
+        len(first),
+        None if second is None else len(second),
+        dict.fromkeys(kinds, output),
+        working,
+        # while a tile is computed: w, v, θ, c, their successors and temporaries, about 18 numbers a pair; tables of the points apart
+        bytes_per_pair=(18.0 + 4 * len(kinds) * len(depths or ())) * working.itemsize,
+        bytes_per_point=max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
+        identity=lambda: {
+            "network": identity.description(network),
+            "depths": None if depths is None else [int(depth) for depth in depths],
+            "x1": identity.fingerprint(first),
+            "x2": None if second is None else identity.fingerprint(second),
+        },
+    )
 
 
 def gram(
@@ -43,50 +87,27 @@ def gram(
     depths: Sequence[int] | None = None,
     dtype: Any = None,
     memory: int | None = None,
-    threads: int = 1,
+    engine: str = "threads",
+    workers: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Grams:
-    """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays.
+    """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays or in a store.
 
     x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed, and the diagonal is exact). `kind`: "nngp", "ntk" or both. `depths`:
     the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `dtype`: float32 or
-    float64 (default: that of the inputs). `memory`: bytes for one tile's work in all threads (default: half of what is free);
-    the result does not depend on it beyond rounding. Conventions and sources as in `kernel`.
-    Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, and for
-    a budget below one pair.
+    float64 (default: that of the inputs). `memory`: bytes for the tiles computed at one time (default: half of what is free);
+    the result does not depend on it beyond rounding. `engine`: "threads", "processes", "dask" or "dask:tcp://HOST:PORT", with so many
+    `workers`; `store`: a path for a Zarr store, in which a run that was stopped goes on; see `grams.assemble`. Conventions and sources
+    as in `kernel`.
+
+    Returns: `Grams` of NumPy arrays or, with a store, of arrays of xarray (`xarray.DataArray`) that read what is used when it is used.
+    Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, for
+    a budget below one pair and for a store of something else; `RunError` when the disk is full or workers keep dying.
     """
-    kinds, several = _kinds(kind), depths is not None
-    first = array("x1", x1, ndim=2)
-    second = None if x2 is None else array("x2", x2, ndim=2)
-    if second is not None and second.shape[1] != first.shape[1]:
-        raise fail(f"x2 with {first.shape[1]} features, as x1 has", f"shape {second.shape}", "give both the same features")
-    working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
-    with _precision.enter(working):
-        layers = _layers(network, depths)
-    pairs = Pairs(
-        portable(layers),
-        Points.of(first.astype(working, copy=False)),
-        None if second is None else Points.of(second.astype(working, copy=False)),
-        kinds,
-        several,
-        working,
-    )
-    kinds_of = [n.kind for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
-    tail = (len(depths),) if depths is not None else ()
-    # while a tile is computed: w, v, θ, c, their successors and temporaries, about 18 numbers a pair; tables of the points apart
-    found = grams.assemble(
-        pairs,
-        first.shape[0],
-        None if second is None else second.shape[0],
-        outputs={name: grams.Output(tail, (1, 0, 2)[: 2 + several]) for name in kinds},
-        dtype=working,
-        bytes_per_pair=(18.0 + 4 * len(kinds) * len(depths or ())) * working.itemsize,
-        bytes_per_point=max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
-        memory=memory,
-        threads=threads,
-        progress=progress,
-    )
-    return _grams(found.matrices, found.error, several)
+    asked = problem(network, x1, x2, kind=kind, depths=depths, dtype=dtype)
+    found = grams.assemble(asked, memory=memory, engine=engine, workers=workers, store=store, progress=progress)
+    return _grams(found.matrices, found.error, depths is not None)
 
 
 def _kinds(kind: str | Sequence[str]) -> tuple[str, ...]:
@@ -96,9 +117,13 @@ def _kinds(kind: str | Sequence[str]) -> tuple[str, ...]:
     return kinds
 
 
-def _grams(found: Mapping[str, np.ndarray], error: float, several: bool) -> Grams:
-    first = {name: np.moveaxis(value, -1, 0) if several else value for name, value in found.items()}
+def _grams(found: Mapping[str, Any], error: float, several: bool) -> Grams:
+    first = {name: _depth_first(value) if several else value for name, value in found.items()}
     return Grams(first.get("nngp"), first.get("ntk"), error)
+
+
+def _depth_first(value: Any) -> Any:
+    return np.moveaxis(value, -1, 0) if isinstance(value, np.ndarray) else value.transpose("depth", ...)
 
 
 def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depths: Sequence[int] | None = None, dtype: Any = None) -> Grams:
