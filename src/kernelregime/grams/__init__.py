@@ -2,8 +2,23 @@
 
 from kernelregime.grams import store
 from kernelregime.grams.assembly import Assembled, Cost, assemble, cost
+from kernelregime.grams.conditioning import Conditioning, conditioning
 from kernelregime.grams.engines import engine
 from kernelregime.grams.memory import free_memory, memory_budget
 from kernelregime.grams.tiles import Block, Output, Problem
 
-__all__ = ["Assembled", "Block", "Cost", "Output", "Problem", "assemble", "cost", "engine", "free_memory", "memory_budget", "store"]
+__all__ = [
+    "Assembled",
+    "Block",
+    "Conditioning",
+    "Cost",
+    "Output",
+    "Problem",
+    "assemble",
+    "conditioning",
+    "cost",
+    "engine",
+    "free_memory",
+    "memory_budget",
+    "store",
+]
