@@ -35,7 +35,7 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 # Resolves again; needs uv.
 lock:
 	uv lock --upgrade
-	uv export -q --no-emit-project --extra flax --extra equinox --extra dask --extra docs --extra dev -o requirements.lock
+	uv export -q --no-emit-project --extra flax --extra equinox --extra store --extra dask --extra docs --extra dev -o requirements.lock
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -25,7 +25,7 @@ def _fc_ours(n, depth, activation, dtype):
     from kernelregime import infinite, networks
 
     network, x = networks.mlp(depth=depth + 1, width=512, activation=activation), _points(n, 784, dtype)
-    return lambda: infinite.gram(network, x, dtype=dtype, threads=2)
+    return lambda: infinite.gram(network, x, dtype=dtype, workers=2)
 
 
 def _fc_peer(n, depth, activation, dtype):

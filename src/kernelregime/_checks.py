@@ -14,6 +14,10 @@ class InputError(ValueError):
     """Input from the user that cannot be used; the message is one line meant for the user."""
 
 
+class RunError(RuntimeError):
+    """A run that could not go on although its input is right; the message is one line meant for the user, and says what is kept."""
+
+
 def fail(expected: str, got: object, do: str) -> InputError:
     """An `InputError` in the form every message takes."""
     return InputError(f"expected {expected}; got {got}; {do}")

@@ -69,7 +69,7 @@ def eigen(gram: Any, *, dtype: Any = None) -> Spectrum:
     given = array("gram", gram, ndim=2)
     matrix, rounding, note = symmetric("gram", given, resolve(dtype, given))
     values, vectors = scipy.linalg.eigh(matrix, driver="evd", overwrite_a=True, check_finite=False)
-    values, tolerance, status = _judge(values, rounding)
+    values, tolerance, status = judge(values, rounding)
     rank = int(np.count_nonzero(values))
     return Spectrum(values, vectors, "; ".join(filter(None, (status, note))), rank, tolerance, rounding)
 
@@ -102,7 +102,7 @@ def _epsilon(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
 
 
-def _judge(values: np.ndarray, rounding: float) -> tuple[np.ndarray, float, str]:
+def judge(values: np.ndarray, rounding: float) -> tuple[np.ndarray, float, str]:
     """The values with those at rounding level set to zero, the level, and the status in words."""
     n, least, largest = values.size, float(values[0]), float(max(-values[0], values[-1]))
     allowed = n * rounding * largest

@@ -1,3 +1,5 @@
+import pickle
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -86,3 +88,21 @@ def test_parameters_that_cannot_be_read_are_refused(given, words):
 def test_a_kernel_without_a_function_is_refused_where_values_are_needed():
     with pytest.raises(InputError, match="kernel only"):
         activations.get("exp_normalized")(jnp.ones(3))
+
+
+def power_two(x):
+    return x * x
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "a function"])
+def test_a_pickled_activation_is_the_same_one(name):
+    phi = activations.from_function(power_two) if name == "a function" else ACTIVATIONS[name]
+    again = pickle.loads(pickle.dumps(phi))
+    assert again == phi
+    assert again.kind is phi.kind
+
+
+def test_what_another_process_cannot_make_is_refused():
+    kind = Kind("power", jnp.square, lambda x: 2 * x, lambda q: 3 * q * q, lambda a, b, w, v: Dual(w, v, w))
+    with pytest.raises(InputError, match="an activation that another process can make; got the Kind 'power'; give it maker="):
+        pickle.dumps(Nonlinearity(kind))

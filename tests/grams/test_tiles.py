@@ -6,10 +6,16 @@ import pytest
 
 from kernelregime import grams
 from kernelregime._checks import InputError
-from kernelregime.grams import Output, assemble
+from kernelregime.grams import Block, Output, Problem
 from kernelregime.grams.tiles import LARGEST_TILE, tile_side
 
+PROBLEM = ("outputs", "dtype", "bytes_per_pair", "bytes_per_point")
 RNG = np.random.default_rng(0)
+
+
+def assemble(tile, n1, n2=None, *, threads=1, **options):
+    problem = Problem(tile, n1, n2, **{name: options.pop(name) for name in PROBLEM if name in options})
+    return grams.assemble(problem, workers=threads, **options)
 
 
 def whole_numbers(n):
@@ -25,7 +31,7 @@ def pairs(first, second, calls=None):
             calls.append((rows, columns))
         a, b = first[rows], second[columns]
         full = np.einsum("io,jp->ijop", a, b[:, ::-1] ** 2) + np.einsum("io,jp->ijop", a[:, ::-1] ** 2, b)
-        return {"dot": a @ b.T, "full": np.einsum("ijop->ijop", full)}
+        return Block({"dot": a @ b.T, "full": np.einsum("ijop->ijop", full)})
 
     return tile
 
@@ -37,8 +43,8 @@ SYMMETRIC = {"dot": Output(), "full": Output(tail=(2, 2), mirror=(1, 0, 3, 2))}
 @pytest.mark.parametrize(("n1", "n2"), [(7, 5), (1, 9), (4, 4)])
 def test_any_budget_gives_the_same_rectangular_matrices(memory, n1, n2):
     x, y = whole_numbers(n1), whole_numbers(n2)
-    found = assemble(pairs(x, y), n1, n2, outputs=SYMMETRIC, dtype=np.float64, bytes_per_pair=8 * 5, memory=memory)
-    whole = pairs(x, y)(slice(None), slice(None))
+    found = assemble(pairs(x, y), n1, n2, outputs=SYMMETRIC, dtype=np.float64, bytes_per_pair=8 * 5, memory=memory).matrices
+    whole = pairs(x, y)(slice(None), slice(None)).matrices
     for name, expected in whole.items():
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-14)  # a product of another shape rounds differently
 
@@ -50,9 +56,11 @@ def test_symmetric_matrices_are_mirrored_with_their_trailing_axes(each, threads)
 
     def symmetric(rows, columns):
         a, b = x[rows], x[columns]
-        return {"dot": a @ b.T, "full": np.einsum("io,jp->ijop", a, b)}
+        return Block({"dot": a @ b.T, "full": np.einsum("io,jp->ijop", a, b)})
 
-    found = assemble(symmetric, 9, outputs=SYMMETRIC, dtype=np.float64, bytes_per_pair=8 * 5, memory=each * threads, threads=threads)
+    found = assemble(
+        symmetric, 9, outputs=SYMMETRIC, dtype=np.float64, bytes_per_pair=8 * 5, memory=each * threads, threads=threads
+    ).matrices
     np.testing.assert_array_equal(found["dot"], x @ x.T)
     np.testing.assert_array_equal(found["full"], np.einsum("io,jp->ijop", x, x))
 
@@ -93,7 +101,7 @@ def test_threads_share_the_budget():
 
     def tile(rows, columns):
         sizes.append((rows.stop - rows.start) * (columns.stop - columns.start))
-        return {"k": np.ones((rows.stop - rows.start, columns.stop - columns.start))}
+        return Block({"k": np.ones((rows.stop - rows.start, columns.stop - columns.start))})
 
     assemble(tile, 8, 8, outputs={"k": Output()}, dtype=np.float64, bytes_per_pair=8.0, memory=8 * 32, threads=2)
     assert max(sizes) <= 16
@@ -104,7 +112,7 @@ def test_threads_compute_at_the_same_time():
 
     def tile(rows, columns):
         both.wait()
-        return {"k": np.zeros((1, 1))}
+        return Block({"k": np.zeros((1, 1))})
 
     assemble(tile, 1, 2, outputs={"k": Output()}, dtype=np.float64, bytes_per_pair=8.0, memory=16, threads=2)
 
@@ -134,7 +142,7 @@ def test_progress_counts_every_tile_in_order():
 
 def test_a_tile_of_the_wrong_precision_cannot_enter_the_result():
     def tile(rows, columns):
-        return {"k": np.ones((1, 1), np.float32)}
+        return Block({"k": np.ones((1, 1), np.float32)})
 
     with pytest.raises(RuntimeError, match="internal: a float32 tile under a float64 request"):
         assemble(tile, 1, 1, outputs={"k": Output()}, dtype=np.float64, bytes_per_pair=8.0)

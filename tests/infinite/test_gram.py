@@ -40,9 +40,9 @@ def test_symmetric_grams_are_exactly_symmetric_with_the_diagonal_of_duplicates()
         assert matrix[0, 1] == matrix[0, 0] == matrix[1, 1]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_blocks_and_threads_change_nothing(reference, threads):
-    agree(infinite.gram(NET, points(), memory=threads * 16 * 8 * 25, threads=threads), reference)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_blocks_and_threads_change_nothing(reference, workers):
+    agree(infinite.gram(NET, points(), memory=workers * 16 * 8 * 25, workers=workers), reference)
 
 
 def test_two_arguments_give_the_blocks_of_the_whole(reference):
@@ -129,7 +129,7 @@ def test_progress_reaches_the_end():
         ((np.ones((2, 3)),), {"kind": "ntkk"}, "did you mean 'ntk'"),
         ((np.ones((2, 3)),), {"dtype": "float16"}, "dtype to be float32 or float64"),
         ((np.ones((2, 3)),), {"memory": 3}, "a memory budget of at least"),
-        ((np.ones((2, 3)),), {"threads": 0}, "threads to be an integer of at least 1"),
+        ((np.ones((2, 3)),), {"workers": 0}, "workers to be an integer of at least 1"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(arguments, options, wanted):

@@ -7,8 +7,8 @@ from registry import NETWORKS, QUICK, points
 
 from kernelregime import activations, empirical, infinite, networks
 from kernelregime._checks import InputError
-from kernelregime.infinite.gram import _Points
 from kernelregime.infinite.kernel import input_moments
+from kernelregime.infinite.pairs import Points
 
 NET = NETWORKS["relu with biases"]
 
@@ -157,7 +157,7 @@ def test_the_gap_of_close_pairs_has_the_digits_of_their_difference(dtype, nudges
                 expected = float(1 - abs(rho))
             with jax.enable_x64(dtype == "float64"):
                 found = input_moments(jnp.asarray(x[None]), jnp.asarray(y[None]))
-            tile = _Points.of(x[None]).geometry(_Points.of(y[None]), slice(0, 1), slice(0, 1))
+            tile = Points.of(x[None]).geometry(Points.of(y[None]), slice(0, 1), slice(0, 1))
             for w, v in ((found.w, found.v), tile):
                 np.testing.assert_allclose(float(w[0, 0] if length > 0 else v[0, 0]), expected, rtol=rtol, err_msg=f"{nudge} {length}")
 

@@ -1,6 +1,7 @@
 """Any elementwise JAX function as an activation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -25,6 +26,7 @@ _LARGE = 1e6  # how far lines are followed beyond the outer kinks
 def _function_kind(
     function: Callable[[Array], Array], derivative: Callable[[Array], Array] | None, name: str, kinks: tuple[float, ...]
 ) -> Kind:
+    maker = (_function_kind, (function, derivative, name, kinks))
     function = _following(function)
     if derivative is None:
 
@@ -35,8 +37,10 @@ def _function_kind(
     slopes = None if any(kinks) else _two_slopes(function)
     if slopes is None:
         if rises := _rises(function, kinks):
-            return piecewise_kind(name, function, derivative, kinks, rises, odd=_odd(function, kinks))
-        return quadrature_kind(name, function, derivative, kinks=kinks)
+            kind = piecewise_kind(name, function, derivative, kinks, rises, odd=_odd(function, kinks))
+        else:
+            kind = quadrature_kind(name, function, derivative, kinks=kinks)
+        return replace(kind, maker=maker)
     below, above = slopes
     return Kind(
         name,
@@ -47,6 +51,7 @@ def _function_kind(
         kinks=kinks or (0.0,) * (below != above),
         homogeneous=True,
         odd=below == above,
+        maker=maker,
     )
 
 
@@ -104,7 +109,8 @@ def from_function(
 ) -> Nonlinearity:
     """A nonlinearity from any elementwise JAX function; φ' by automatic differentiation when not given.
 
-    One with φ(cx) = cφ(x) for c > 0, at points from 10⁻⁶ to 10⁶, has a closed-form dual, and a continuous φ that is linear between its `kinks` one to rounding.
+    One with φ(cx) = cφ(x) for c > 0, at points from 10⁻⁶ to 10⁶, has a closed-form dual, and a continuous φ that is linear between
+    its `kinks` one to rounding.
     The dual of any other is taken by quadrature and carries an error estimate (`Dual.error`): rounding for an analytic φ at variances
     up to 10⁴, large for one that varies on much shorter scales than 1 or has kinks elsewhere than at 0. `kinks`: the points where φ'
     jumps; every integral is split there. Values of φ follow the precision of x.

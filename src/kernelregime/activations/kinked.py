@@ -178,4 +178,5 @@ def rectified_monomial(degree: int) -> Kind:
         dual=partial(_power_dual, d),
         kinks=(0.0,) if d < 2 else (),
         homogeneous=d == 1,
+        maker=(rectified_monomial, (d,)),
     )

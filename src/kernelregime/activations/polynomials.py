@@ -1,7 +1,7 @@
 """Polynomials: finite Hermite series, exact at every variance."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -73,17 +73,18 @@ def _dual(powers: Sequence[Any], a: Array, b: Array, w: Array, v: Array) -> Dual
     return Dual(jnp.where(zero, w, minus), jnp.where(zero, v, jnp.where(obtuse, plus, 2 - minus)), jnp.asarray(slope))
 
 
-def _kind(name: str, powers: Sequence[float]) -> Kind:
+def _kind(family: Callable[[int], Kind], degree: int, powers: Sequence[float]) -> Kind:
     """A kind with fixed coefficients."""
     slopes = _slopes(powers)
     return Kind(
-        name,
+        f"{family.__name__}(degree={degree})",
         function=partial(_value, powers),
         derivative=partial(_value, slopes),
         second_moment=partial(_second_moment, powers),
         dual=partial(_dual, powers),
         homogeneous=len(powers) == 2 and powers[0] == 0,
         odd=not any(powers[::2]),
+        maker=(family, (degree,)),
     )
 
 
@@ -91,7 +92,7 @@ def _kind(name: str, powers: Sequence[float]) -> Kind:
 def monomial(degree: int) -> Kind:
     """φ(x) = x^degree."""
     d = integer("degree", degree, least=0)
-    return _kind(f"monomial(degree={d})", (0.0,) * d + (1.0,))
+    return _kind(monomial, d, (0.0,) * d + (1.0,))
 
 
 @lru_cache(maxsize=32)
@@ -99,7 +100,7 @@ def hermite(degree: int) -> Kind:
     """φ = h_degree, the probabilists' Hermite polynomial of unit norm: E h(z)² = 1."""
     d = integer("degree", degree, least=0)
     powers = np.polynomial.hermite_e.herme2poly([0] * d + [1]) / math.sqrt(math.factorial(d))
-    return _kind(f"hermite(degree={d})", tuple(powers.tolist()))
+    return _kind(hermite, d, tuple(powers.tolist()))
 
 
 @lru_cache(maxsize=32)
@@ -111,6 +112,7 @@ def _polynomial_kind(degree: int) -> Kind:
         second_moment=lambda q, *c: _second_moment(c, q),
         dual=lambda a, b, w, v, *c: _dual(c, a, b, w, v),
         parameters=tuple((f"c{k}", 0.0) for k in range(degree + 1)),
+        maker=(_polynomial_kind, (degree,)),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
+from kernelregime._checks import fail
+
 
 class Dual(NamedTuple):
     """Expectations over (u, v) ~ N(0, [[a, c], [c, b]]), elementwise for arrays of pairs.
@@ -31,6 +33,7 @@ class Kind:
     `second_moment(q)` is E φ(√q z)² for a standard normal z; `dual(a, b, w, v)` takes the variances and w = 1 - ρ, v = 1 + ρ,
     which broadcast against one another. `homogeneous`: φ(cx) = cφ(x) for c > 0. `odd`: φ(-x) = -φ(x), whatever the parameters.
     `bytes_per_point(dtype)`: what a dual needs for a point of each side. `finite`: whether φ has values, not a kernel alone.
+    `maker`: a function and its arguments that give this kind, from which another process makes it; registered kinds need none.
     """
 
     name: str
@@ -44,6 +47,18 @@ class Kind:
     odd: bool = False
     bytes_per_point: Callable[[Any], float] = lambda dtype: 0.0
     finite: bool = True
+    maker: tuple[Callable[..., "Kind"], tuple[Any, ...]] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., "Kind"], tuple[Any, ...]]:
+        """Its maker, so that pickling a kind gives the same kind again."""
+        from kernelregime.activations.registry import REGISTRY, registered
+
+        if self.maker is not None:
+            return self.maker
+        if REGISTRY.get(self.name) is not self:
+            do = "give it maker=(function, arguments) with a function of a module, or make it by activations.from_function"
+            raise fail("an activation that another process can make", f"the Kind {self.name!r}", do)
+        return registered, (self.name,)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("values",), meta_fields=("kind",))

@@ -40,6 +40,11 @@ FAMILIES: dict[str, Callable[..., Kind | Nonlinearity]] = {
 }
 
 
+def registered(name: str) -> Kind:
+    """The registered kind of this name."""
+    return REGISTRY[name]
+
+
 def get(activation: str | Nonlinearity | Callable[..., Any], **parameters: Any) -> Nonlinearity:
     """The nonlinearity with this name (and these parameters), or made from an elementwise JAX function (see `from_function`).
 

@@ -1,6 +1,7 @@
 """The finite-width neural tangent kernel on the host: any number of points, in tiles within a memory budget."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,10 @@ from kernelregime.empirical import kernel, model
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.footprint import Footprint, footprint
 from kernelregime.empirical.model import Function
+from kernelregime.grams import identity
 
 _MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
+_AXES = {"trace": (), "diagonal": ("output",), "full": ("output1", "output2")}
 
 
 def ntk(
@@ -28,6 +31,9 @@ def ntk(
     method: str = "auto",
     memory: int | None = None,
     dtype: Any = None,
+    engine: str = "threads",
+    workers: int | None = None,
+    store: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N1 N2 ..."]:
     """The empirical neural tangent kernel of any JAX function f(params, x), for any number of points.
@@ -39,10 +45,13 @@ def ntk(
     "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
     `memory`: bytes for what is computed at one time, the parameters and the whole result apart (default: half of the free memory of
     the device or host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast
-    (default: that of params; half precision counts as float32). `progress(done, total)` is called after every tile. The compiled
-    program is kept with `f`: further calls with the same `f` and shapes do not trace it again.
+    (default: that of params; half precision counts as float32). `engine`: "threads", "processes", "dask" or "dask:tcp://HOST:PORT",
+    with so many `workers` (in processes, f must be a function of a module); `store`: a path for a Zarr store, in which a run that was
+    stopped goes on; see `grams.assemble`. `progress(done, total)` is called after every tile. The compiled program is kept with `f`:
+    further calls with the same `f` and shapes do not trace it again.
 
-    Returns: array (N1, N2) for "trace", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal".
+    Returns: array (N1, N2) for "trace", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal"; with a store an
+    `xarray.DataArray` that reads what is used when it is used.
     Raises: `InputError` for NaN or infinite params, points or kernels, for shapes that do not fit, for an f that does not compute in
     `dtype` or whose rows depend on one another, and for a budget too small for a pair of points.
 
@@ -63,20 +72,42 @@ def ntk(
         size = sizes(f, params, first, output=output, method=method)
         model.check_dtype(size.dtype, working)
         check_rows(f, params, first, second)
-        chunk, budget = share(memory, size, max(len(first), len(second)))
-        compute = PROGRAMS.get(f, (output, method, chunk), lambda reference: _compile(reference, output, method, chunk))
-        result = grams.assemble(
-            _Tiles(compute, params, first, None if x2 is None else second, working),
+        run = grams.engine(engine, workers)
+        chunk, budget = share(grams.memory_budget(memory) // run.workers, size, max(len(first), len(second)))
+    result = grams.assemble(
+        grams.Problem(
+            _Tiles(f, output, method, chunk, params, first, None if x2 is None else second, working),
             len(first),
             None if x2 is None else len(second),
-            outputs={"ntk": grams.Output(kernel.tail(output, size.outputs), _MIRROR[output])},
+            outputs={"ntk": grams.Output(kernel.tail(output, size.outputs), _MIRROR[output], _AXES[output])},
             dtype=working,
             bytes_per_pair=size.bytes_per_pair,
             bytes_per_point=size.bytes_kept_per_point if chunk else size.bytes_per_point,
-            memory=budget,
-            progress=progress,
-        )["ntk"]
-    return finite(result)
+            identity=lambda: _identity(f, params, first, None if x2 is None else second, output),
+        ),
+        memory=budget * run.workers,
+        engine=engine,
+        workers=workers,
+        store=store,
+        progress=progress,
+    )
+    return result.matrices["ntk"]
+
+
+def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray | None, output: str) -> dict[str, Any]:
+    """What tells a kernel from others: f by its name and its values at the first points, all data by fingerprints."""
+    leaves, structure = jax.tree.flatten(params)
+    named = f if hasattr(f, "__qualname__") else type(f)
+    with _precision.enter(model.precision(params, None)):
+        values = f(params, first[:2])
+    return {
+        "f": f"{named.__module__}.{named.__qualname__}",
+        "values": identity.rounded(values)[:20],
+        "params": [str(structure), *(identity.fingerprint(np.asarray(leaf)) for leaf in leaves)],
+        "x1": identity.fingerprint(first),
+        "x2": None if second is None else identity.fingerprint(second),
+        "output": output,
+    }
 
 
 def sizes(f: Function, params: PyTree, x: Any, *, output: str, method: str) -> Footprint:
@@ -137,22 +168,39 @@ def _compile(reference: Callable[[], Function], output: str, method: str, chunk:
 
 
 class _Tiles:
-    """Tiles of a kernel, all of the shape of the first, so that one compiled program serves all rectangular ones."""
+    """Tiles of a kernel, all of the shape of the largest so far, so that one compiled program serves all rectangular ones."""
 
-    def __init__(self, compute: Callable[..., Any], params: Any, first: np.ndarray, second: np.ndarray | None, dtype: np.dtype) -> None:
-        self.compute, self.params, self.first, self.second, self.dtype = compute, params, first, second, dtype
-        self.shape: tuple[int, int] | None = None
+    def __init__(
+        self,
+        f: Function,
+        output: str,
+        method: str,
+        chunk: int | None,
+        params: Any,
+        first: np.ndarray,
+        second: np.ndarray | None,
+        dtype: np.dtype,
+    ) -> None:
+        self.f, self.options, self.params, self.first, self.second, self.dtype = f, (output, method, chunk), params, first, second, dtype
+        self.shape = (0, 0)
+        self.compute: Callable[..., Any] | None = None
 
-    def __call__(self, rows: slice, columns: slice) -> dict[str, np.ndarray]:
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled program; parameters as NumPy arrays, which keep their 64 bits wherever they are read."""
+        return {**self.__dict__, "compute": None, "params": jax.tree.map(np.asarray, self.params)}
+
+    def __call__(self, rows: slice, columns: slice) -> grams.Block:
         counts = rows.stop - rows.start, columns.stop - columns.start
-        self.shape = self.shape or counts
-        x1 = _padded(self.first[rows], self.shape[0])
+        self.shape = height, width = max(self.shape[0], counts[0]), max(self.shape[1], counts[1])
+        x1 = _padded(self.first[rows], height)
         if self.second is None and rows == columns:
             x2 = None  # the gradients of each point are found once
         else:
-            x2 = _padded((self.first if self.second is None else self.second)[columns], self.shape[1])
-        block = _precision.to_host(self.compute(self.params, x1, x2), self.dtype)
-        return {"ntk": block[: counts[0], : counts[1]]}
+            x2 = _padded((self.first if self.second is None else self.second)[columns], width)
+        with _precision.enter(self.dtype):
+            self.compute = self.compute or PROGRAMS.get(self.f, self.options, lambda reference: _compile(reference, *self.options))
+            block = _precision.to_host(self.compute(self.params, x1, x2), self.dtype)
+        return grams.Block({"ntk": finite(block[: counts[0], : counts[1]])})
 
 
 def _padded(x: np.ndarray, rows: int) -> np.ndarray:

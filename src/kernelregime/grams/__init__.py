@@ -1,6 +1,24 @@
-"""The one place that turns a pair function into a Gram matrix: tiles within a memory budget, symmetric halves, threads."""
+"""The one place that turns a pair function into a Gram matrix: tiles within a memory budget, symmetric halves, engines, stores."""
 
+from kernelregime.grams import store
+from kernelregime.grams.assembly import Assembled, Cost, assemble, cost
+from kernelregime.grams.conditioning import Conditioning, conditioning
+from kernelregime.grams.engines import engine
 from kernelregime.grams.memory import free_memory, memory_budget
-from kernelregime.grams.tiles import Output, assemble
+from kernelregime.grams.tiles import Block, Output, Problem
 
-__all__ = ["Output", "assemble", "free_memory", "memory_budget"]
+__all__ = [
+    "Assembled",
+    "Block",
+    "Conditioning",
+    "Cost",
+    "Output",
+    "Problem",
+    "assemble",
+    "conditioning",
+    "cost",
+    "engine",
+    "free_memory",
+    "memory_budget",
+    "store",
+]
