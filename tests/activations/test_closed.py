@@ -6,7 +6,7 @@ import pytest
 from comparison import exact
 
 from kernelregime import _precision, activations
-from kernelregime.activations.angles import angle, safe_sqrt, sin_minus_t_cos
+from kernelregime.activations.angles import acute, angle, safe_sqrt
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +57,16 @@ def test_the_angle_is_accurate_near_zero_and_near_pi():
     assert float(angle(jnp.asarray(2.0), jnp.asarray(0.0))) == np.pi
 
 
-def test_sin_minus_t_cos_keeps_its_digits_down_to_zero():
-    t = np.concatenate([[0.0], np.geomspace(1e-12, 1, 50), np.linspace(0.9, np.pi, 50)])
-    expected = [float(mpmath.sin(mpmath.mpf(s)) - s * mpmath.cos(mpmath.mpf(s))) for s in t]
-    np.testing.assert_allclose(sin_minus_t_cos(jnp.asarray(t)), expected, rtol=2e-15, atol=0)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_an_acute_angle_and_its_excess_keep_their_digits_down_to_zero(dtype):
+    m = np.concatenate([np.geomspace(1e-20, 1, 60), np.linspace(0.01, 1, 90)]).astype(dtype)
+    with mpmath.workdps(60):
+        angles = [mpmath.acos(1 - mpmath.mpf(float(s))) for s in m]
+        excess = [mpmath.sin(t) - t * mpmath.cos(t) for t in angles]
+    for found, expected in zip(acute(jnp.asarray(m)), (angles, excess), strict=True):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, np.array(expected, float), rtol=2 * np.finfo(dtype).eps)
+    assert [float(part) for part in acute(jnp.zeros((), dtype))] == [0, 0]
 
 
 def test_the_square_root_has_slope_zero_at_zero():

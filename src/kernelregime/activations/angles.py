@@ -1,9 +1,18 @@
-"""Angles from w = 1 - ρ and v = 1 + ρ, and roots with gradients, for dual activations that lose no digit near ρ = ±1."""
+"""Angles from w = 1 - ρ and v = 1 + ρ, and roots with gradients, for dual activations that lose no digit near ρ = ±1.
+
+For an angle η in [0, π/2] with m = 1 - cos η, η/√(2m) and (sin η - η cos η)/(m √(2m)) are power series in m with rational
+coefficients and radius 2. Cut after many terms and economized over [0, 1] by Chebyshev polynomials (Lanczos 1938), they become
+polynomials that are exact to rounding: no trigonometric function, and no difference of near numbers, is left.
+"""
 
 import math
+from functools import lru_cache
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+
+_TERMS, _BITS = 72, 400  # terms of the series, the last below 1e-21 at m = 1; fixed point for coefficients to 1e55
 
 
 def safe_sqrt(x: Array) -> Array:
@@ -12,20 +21,51 @@ def safe_sqrt(x: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
+@lru_cache(maxsize=4)
+def _polynomials(dtype: str) -> tuple[list[float], list[float]]:
+    """Coefficients in m of η/√(2m) and of (sin η - η cos η)/(m√(2m)), to a tenth of the rounding of `dtype`."""
+    central = [(math.comb(2 * k, k) << _BITS) // 8**k for k in range(_TERMS)]
+    arc = [c // (2 * k + 1) for k, c in enumerate(central)]
+    sine = [-c // (2 * k - 1) for k, c in enumerate(central)]  # √(1 - m/2)
+    excess = [sine[k] - arc[k] + arc[k - 1] for k in range(1, _TERMS)]
+    accuracy = int(float(np.finfo(dtype).eps) / 10 * 2**_BITS)
+    return _economized(arc, accuracy), _economized(excess, accuracy)
+
+
+def _economized(series: list[int], accuracy: int) -> list[float]:
+    """The polynomial with terms of highest degree taken off by multiples of T_n(2m - 1), as long as these add up to `accuracy`.
+
+    In units of 2^-_BITS: the coefficients of T_n are large.
+    """
+    chebyshev = [[1], [-1, 2]]
+    for n in range(2, len(series)):
+        before, last = [*chebyshev[n - 2], 0, 0], [*chebyshev[n - 1], 0]
+        chebyshev.append([4 * low - 2 * own - old for low, own, old in zip([0, *last], last, before, strict=False)])
+    lost = 0
+    while True:
+        known = chebyshev[len(series) - 1]
+        lost += abs(series[-1]) // known[-1]
+        if lost > accuracy:
+            return [c / 2**_BITS for c in series]
+        series = [c - series[-1] * t // known[-1] for c, t in zip(series, known, strict=True)][:-1]
+
+
+def _horner(coefficients: list[float], x: Array) -> Array:
+    total = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
+
+
+def acute(m: Array) -> tuple[Array, Array]:
+    """η and sin η - η cos η for the angle η in [0, π/2] with 1 - cos η = m, both to relative accuracy."""
+    arc, excess = _polynomials(m.dtype.name)
+    m = jnp.minimum(m, 1)
+    root = safe_sqrt(2 * m)
+    return root * _horner(arc, m), m * root * _horner(excess, m)
+
+
 def angle(w: Array, v: Array) -> Array:
     """θ = arccos ρ from w = 1 - ρ and v = 1 + ρ, to relative accuracy near 0 and to rounding near π."""
-    return 2 * jnp.arctan2(safe_sqrt(w), safe_sqrt(v))
-
-
-# sin t - t cos t = Σ_k (-1)^(k+1) 2k t^(2k+1) / (2k+1)!; twelve terms reach 1e-17 at t = 1.
-_SERIES = [(-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) for k in range(1, 13)]
-
-
-def sin_minus_t_cos(t: Array) -> Array:
-    """Sin t - t cos t for t in [0, π], to relative accuracy down to t = 0."""
-    small = jnp.minimum(t, 1)
-    square = small * small
-    series = jnp.zeros_like(t)
-    for coefficient in reversed(_SERIES):
-        series = series * square + coefficient
-    return jnp.where(t < 1, small * square * series, jnp.sin(t) - t * jnp.cos(t))
+    near = acute(jnp.minimum(w, v))[0]
+    return jnp.where(w <= v, near, jnp.pi - near)

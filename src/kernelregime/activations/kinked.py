@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from kernelregime._checks import integer
-from kernelregime.activations.angles import angle, safe_sqrt, sin_minus_t_cos
+from kernelregime.activations.angles import acute, angle, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
 
 
@@ -22,16 +22,17 @@ def two_slopes(a: Array, b: Array, w: Array, v: Array, below: Any, above: Any, a
     """
     squares = above * above + below * below
     kappa = (above - below) ** 2 / squares
-    theta, supplement = angle(w, v), angle(v, w)
-    # beyond π/2, with η = π - θ: sin θ - θ cos θ = π cos η + sin η - η cos η
-    near = w - kappa * sin_minus_t_cos(theta) / jnp.pi
-    far = kappa * (1 - v + sin_minus_t_cos(supplement) / jnp.pi) + v
+    # with η the nearer of θ and π - θ: beyond π/2, sin θ - θ cos θ = π cos η + sin η - η cos η
+    eta, excess = acute(jnp.minimum(w, v))
+    near = w - kappa * excess / jnp.pi
+    far = kappa * (1 - v + excess / jnp.pi) + v
     # the same from 2, for an even φ: what is left when κ cos η is taken from κ
-    beyond = (2 - kappa) + (kappa - 1) * v - kappa * sin_minus_t_cos(supplement) / jnp.pi
-    acute = w < v
+    beyond = (2 - kappa) + (kappa - 1) * v - kappa * excess / jnp.pi
+    sharp = w < v
+    theta, supplement = jnp.where(sharp, eta, jnp.pi - eta), jnp.where(sharp, jnp.pi - eta, eta)
     slope = (squares * supplement + 2 * above * below * theta) / (2 * jnp.pi)
     slope = jnp.where((a == 0) | (b == 0), at_zero * at_zero, slope)
-    return Dual(jnp.where(acute, near, beyond), jnp.where(acute, 2 - near, far), slope)
+    return Dual(jnp.where(sharp, near, beyond), jnp.where(sharp, 2 - near, far), slope)
 
 
 def _relu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:

@@ -14,9 +14,11 @@ from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
 from kernelregime.infinite.kernel import cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
+from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Folded, Layer, Sequential
 
 KINDS = ("nngp", "ntk")
+MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def problem(
     with _precision.enter(working):
         layers = portable(_layers(network, depths))
     first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
-    pairs = Pairs(layers, Points.of(first), None if second is None else Points.of(second), kinds, several, working)
+    points = Points.of(first), None if second is None else Points.of(second)
+    zonal = None if several else _zonal(network, *points, kinds, working)
+    pairs = Pairs(layers, *points, kinds, several, working, zonal)
     tail = (len(depths),) if depths is not None else ()
     labels = (("depth", tuple(depths)),) if depths is not None else ()
     output = grams.Output(tail, (1, 0, 2)[: 2 + several], ("depth",)[:several], labels)
@@ -76,6 +80,26 @@ def problem(
             "x2": None if second is None else identity.fingerprint(second),
         },
     )
+
+
+def _zonal(network: Layer, first: Points, second: Points | None, kinds: tuple[str, ...], dtype: np.dtype) -> Zonal | None:
+    """The polynomial of a network and points that have one, where there are enough pairs to gain by it."""
+    squares = first.square, first.square if second is None else second.square
+    square = None if homogeneous(network) else float(squares[0].mean(dtype=np.float64))
+    if squares[0].size * squares[1].size < MANY or not (square is None or equal(*squares)):
+        return None
+    double = np.dtype(np.float64)
+    with _precision.enter(double):
+        layers = _layers(network, None)
+    one = np.full((1, 1), square or 1.0)
+
+    def values(w: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
+        with _precision.enter(double):
+            features = float(first.scaled.shape[1])
+            found, _ = propagate(layers, one, one, w[None], v[None], features=features, kinds=kinds, several=False)
+            return {name: _precision.to_host(value, double)[0] for name, value in found.items()}
+
+    return Zonal.of(values, dtype, square)
 
 
 def gram(

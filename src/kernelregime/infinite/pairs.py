@@ -12,10 +12,13 @@ from kernelregime import _precision
 from kernelregime._checks import fail
 from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
+from kernelregime.infinite.zonal import Zonal
 from kernelregime.layers import Folded, Layer, Moments
 from kernelregime.layers.moments import covariance
 
 CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
+
+FEW = 0.05  # share of close pairs up to which the others are worth a polynomial
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,33 @@ class Points:
             raise fail(f"points whose |x|² fits in {x.dtype}", f"a largest entry of {top.max():.3g}", "scale the data")
         return cls(scaled, np.sqrt(norm2), square)
 
-    def geometry(self, other: "Points", rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """W = 1 - ρ and v = 1 + ρ on a tile; both 1 for zero rows."""
-        x, y = self.scaled[rows], other.scaled[columns]
+    def correlations(self, other: "Points", rows: slice, columns: slice) -> np.ndarray:
+        """ρ on a tile, by a matrix product; 0 for zero rows."""
         n1, n2 = (np.where(norm > 0, norm, 1) for norm in (self.norm[rows], other.norm[columns]))
-        rho = (x / n1[:, None]) @ (y / n2[:, None]).T
-        w, v = 1 - rho, 1 + rho
-        i, j = np.nonzero(np.minimum(w, v) < CLOSE[rho.dtype.name])
+        return (self.scaled[rows] / n1[:, None]) @ (other.scaled[columns] / n2[:, None]).T
+
+    def close(self, other: "Points", rows: slice, columns: slice, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where a matrix product leaves too few digits of the angle: indices i, j in the tile, and w = 1 - ρ, v = 1 + ρ there.
+
+        Of a tile on the diagonal only i >= j, with w = 0 on the diagonal.
+        """
+        x, y = self.scaled[rows], other.scaled[columns]
+        i, j = np.nonzero(np.abs(rho) > 1 - CLOSE[rho.dtype.name])
         own = self is other and rows == columns
-        if own:  # each pair once
+        if own:
             i, j = i[i >= j], j[i >= j]
+        w, v = np.empty(i.size, rho.dtype), np.empty(i.size, rho.dtype)
         for part in np.array_split(np.arange(i.size), max(1, i.size * x.shape[1] // 2**22)):
             at, to = i[part], j[part]
-            ratio = halves(np.einsum("pd,pd->p", x[at], y[to]) / n1[at] ** 2)[0]
-            square = sine2(x[at], y[to], ratio, n1[at] ** 2, n2[to] ** 2, halves(x[at]))
+            n1, n2 = self.norm[rows][at] ** 2, other.norm[columns][to] ** 2  # of no zero row: ρ = 0 there
+            ratio = halves(np.einsum("pd,pd->p", x[at], y[to]) / n1)[0]
+            square = sine2(x[at], y[to], ratio, n1, n2, halves(x[at]))
             large = 1 + np.abs(rho[at, to])
-            near, far = np.where(rho[at, to] >= 0, square / large, large), np.where(rho[at, to] >= 0, large, square / large)
-            w[at, to], v[at, to] = near, far
-            if own:
-                w[to, at], v[to, at] = near, far
-        return w, v
+            near = rho[at, to] >= 0
+            w[part], v[part] = np.where(near, square / large, large), np.where(near, large, square / large)
+        if own:
+            w[i == j], v[i == j] = 0, 2
+        return i, j, w, v
 
 
 @partial(jax.jit, static_argnames=("kinds", "several"))
@@ -82,6 +92,7 @@ class Pairs:
     """The pair function of an infinite-width kernel: kernels of the rows of `first` with those of `second` (None: those of `first`).
 
     `layers`: the network with its repeating blocks folded; with `several`, the kernels after each of its layers. `kinds`: which kernels.
+    `zonal`: the kernels as a polynomial, where they are one; pairs too close for it are propagated.
     """
 
     layers: Layer | Folded
@@ -90,19 +101,46 @@ class Pairs:
     kinds: tuple[str, ...]
     several: bool
     dtype: np.dtype
+    zonal: Zonal | None = None
 
     def __call__(self, rows: slice, columns: slice) -> Block:
         """The kernels of one block, with a last axis for several depths, and the quadrature error."""
         first, second = self.first, self.first if self.second is None else self.second
-        w, v = first.geometry(second, rows, columns)
-        if self.second is None and rows == columns:
-            np.fill_diagonal(w, 0)
-            np.fill_diagonal(v, 2)
+        rho = first.correlations(second, rows, columns)
+        i, j, w, v = first.close(second, rows, columns, rho)
+        own = self.second is None and rows == columns
+        k1, k2 = first.square[rows], second.square[columns]
+        if self.zonal is not None and i.size <= FEW * rho.size:
+            with _precision.enter(self.dtype):
+                found = {name: np.array(value) for name, value in self.zonal(rho, np.sqrt(k1), np.sqrt(k2)).items()}
+            k = (k1[i], k2[j]) if self.zonal.square is None else 2 * (np.array([self.zonal.square], self.dtype),)
+            few, error = self._propagate(*_padded(*k, w, v))
+            for name, value in few.items():
+                found[name][i, j] = value[: i.size]
+                if own:
+                    found[name][j, i] = value[: i.size]
+            return Block(found, max(error, self.zonal.error))
+        wide, far = 1 - rho, 1 + rho
+        wide[i, j], far[i, j] = w, v
+        if own:
+            wide[j, i], far[j, i] = w, v
+            np.fill_diagonal(wide, 0)
+            np.fill_diagonal(far, 2)
+        return Block(*self._propagate(k1[:, None], k2[None, :], wide, far))
+
+    def _propagate(self, k1: np.ndarray, k2: np.ndarray, w: np.ndarray, v: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+        features = float(self.first.scaled.shape[1])
         with _precision.enter(self.dtype):
-            k1, k2 = first.square[rows, None], second.square[None, columns]
-            features = float(first.scaled.shape[1])
             found, error = propagate(self.layers, k1, k2, w, v, features=features, kinds=self.kinds, several=self.several)
-            return Block({name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error))
+            return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
+
+
+def _padded(*columns: np.ndarray) -> list[np.ndarray]:
+    """Columns of pairs, or of one number for all, with ones appended to a size that few programs serve."""
+    size = 64
+    while size < len(columns[-1]):
+        size *= 4
+    return [c if c.shape == (1,) else np.append(c, np.ones(size - len(c), c.dtype)) for c in columns]
 
 
 def portable(layers: Layer | Folded) -> Layer | Folded:
