@@ -106,3 +106,9 @@ def test_what_another_process_cannot_make_is_refused():
     kind = Kind("power", jnp.square, lambda x: 2 * x, lambda q: 3 * q * q, lambda a, b, w, v: Dual(w, v, w))
     with pytest.raises(InputError, match="an activation that another process can make; got the Kind 'power'; give it maker="):
         pickle.dumps(Nonlinearity(kind))
+
+
+@pytest.mark.parametrize("family", ["hermite", "monomial", "rectified_monomial"])
+def test_a_degree_is_one_kind_however_it_is_given(family):
+    make = activations.FAMILIES[family]
+    assert make(2) is make(degree=2) is activations.get(f"{family}(degree=2)").kind

@@ -13,7 +13,7 @@ def test_the_help_lists_every_data_set(monkeypatch):
     assert data.names() == options.DATA
 
 
-@pytest.mark.parametrize("command", ["diagnose", "kernel", "phase"])
+@pytest.mark.parametrize("command", ["diagnose", "kernel", "gram", "phase"])
 def test_the_help_of_a_command_names_its_options_and_activations(answer, command):
     code, out, _ = answer(command, "--help")
     words = " ".join(out.split())

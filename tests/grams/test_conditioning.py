@@ -48,7 +48,7 @@ def test_of_a_large_matrix_a_sample_bounds_the_least_and_powers_bound_the_larges
     found = conditioning(matrix, points=50)
     assert (found.points, found.sample, found.whole) == (300, 50, False)
     assert values[0] <= found.least <= values[250]
-    np.testing.assert_allclose(found.largest, values[-1], rtol=1e-6)
+    np.testing.assert_allclose(found.largest, values[-1], rtol=1e-4)
     assert found.largest <= values[-1] * (1 + 1e-14)
     assert found.status.startswith("of 50 of 300 points: positive definite")
     assert "an eigenvalue of the whole is at most" in found.status
@@ -65,7 +65,9 @@ def test_a_negative_eigenvalue_of_a_part_is_one_of_the_whole():
 def test_a_stored_matrix_is_read_in_its_own_blocks(tmp_path):
     stored = grams.assemble(problem(), memory=MEMORY, store=tmp_path / "k.zarr").matrices["ntk"]
     assert conditioning(stored) == conditioning(2 * X @ X.T)
-    assert conditioning(stored, points=9) == conditioning(2 * X @ X.T, points=9)
+    found, here = (conditioning(matrix, points=9) for matrix in (stored, 2 * X @ X.T))
+    assert (found.least, found.sample) == (here.least, here.sample)
+    np.testing.assert_allclose(found.largest, here.largest, rtol=1e-14)
 
 
 @pytest.mark.parametrize("bad", [np.ones((2, 3)), np.ones(3), np.array([[1.0, np.nan], [np.nan, 1.0]]), np.array([[1.0, 2.0], [0.0, 1.0]])])

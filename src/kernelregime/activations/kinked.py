@@ -166,10 +166,13 @@ def _power_dual(degree: int, a: Array, b: Array, w: Array, v: Array) -> Dual:
     return Dual(gap, 2 - gap, jnp.where((a == 0) | (b == 0), 0, slope))
 
 
-@lru_cache(maxsize=16)
 def rectified_monomial(degree: int) -> Kind:
     """φ(x) = x^degree for x > 0, else 0 (degree 0: the step)."""
-    d = integer("degree", degree, least=0)
+    return _rectified_monomial(integer("degree", degree, least=0))
+
+
+@lru_cache(maxsize=16)
+def _rectified_monomial(d: int) -> Kind:
     moment = math.prod(range(2 * d - 1, 0, -2)) / 2
     return Kind(
         f"rectified_monomial(degree={d})",

@@ -73,7 +73,8 @@ def _dual(powers: Sequence[Any], a: Array, b: Array, w: Array, v: Array) -> Dual
     return Dual(jnp.where(zero, w, minus), jnp.where(zero, v, jnp.where(obtuse, plus, 2 - minus)), jnp.asarray(slope))
 
 
-def _kind(family: Callable[[int], Kind], degree: int, powers: Sequence[float]) -> Kind:
+@lru_cache(maxsize=64)
+def _kind(family: Callable[[int], Kind], degree: int, powers: tuple[float, ...]) -> Kind:
     """A kind with fixed coefficients."""
     slopes = _slopes(powers)
     return Kind(
@@ -88,14 +89,12 @@ def _kind(family: Callable[[int], Kind], degree: int, powers: Sequence[float]) -
     )
 
 
-@lru_cache(maxsize=32)
 def monomial(degree: int) -> Kind:
     """φ(x) = x^degree."""
     d = integer("degree", degree, least=0)
     return _kind(monomial, d, (0.0,) * d + (1.0,))
 
 
-@lru_cache(maxsize=32)
 def hermite(degree: int) -> Kind:
     """φ = h_degree, the probabilists' Hermite polynomial of unit norm: E h(z)² = 1."""
     d = integer("degree", degree, least=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from kernelregime._checks import InputError, fail
+from kernelregime._checks import InputError, RunError, fail
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]  # of the parser, which typer does not name
 _KINDS = (("integer", "an integer"), ("float", "a number"), ("number", "a number"))  # a word of the parser's message, and ours
@@ -29,7 +29,7 @@ def usage(error: Any) -> str:
 
 def failure(error: BaseException) -> str | None:
     """What to tell of an error that is not ours to debug; None for one that is."""
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, RunError)):
         return " ".join(str(error).split())
     if isinstance(error, OSError):
         got = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)

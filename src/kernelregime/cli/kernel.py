@@ -1,9 +1,8 @@
 """`kernelregime kernel`: infinite-width Gram matrices of a network on data."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -21,47 +20,22 @@ SCHEMA = "kernelregime.kernels/1"
 LARGEST_ERROR = 1e-6  # of the quadrature, relative: beyond it the kernels are not what they seem
 
 
-@dataclass(frozen=True)
-class Points:
-    """The points, and the precision."""
+def _load(points: options.Points, memory: int | None) -> Any:
+    """The points, whose kernels fit into the memory."""
+    from kernelregime import diagnosis
 
-    data: options.Source = "digits"
-    points: Annotated[int | None, typer.Option(help="Points, balanced over classes where there are any (default: about 200).")] = None
-    unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="The last column of a .csv file is a feature like the others (a .npz file needs no y).")
-    ] = False
-    scaling: options.Scaling = None
-    seed: Annotated[int, typer.Option(help="Seed of the choice of points.")] = 0
-    folder: Annotated[str | None, typer.Option(help="Folder of data sets and files (default: that of KERNELREGIME_DATA).")] = None
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64"
-
-    def __post_init__(self) -> None:
-        options.seed(self.seed)
-
-    def load(self, memory: int | None) -> Any:
-        """The points, sorted by class where there are any."""
-        from kernelregime import data, diagnosis
-
-        diagnosis.size.check_points(self.points or 0, memory)
-        found = data.points(
-            self.data,
-            count=self.points,
-            most=POINTS,
-            seed=self.seed,
-            scaling=self.scaling,
-            folder=self.folder,
-            labelled=not self.unlabelled,
-        )
-        diagnosis.size.check_points(len(found.x), memory)
-        return found
+    diagnosis.size.check_points(points.points or 0, memory)
+    found = points.load(most=POINTS)
+    diagnosis.size.check_points(len(found.x), memory)
+    return found
 
 
-def kernel(network: options.Network, points: Points, output: options.Output) -> None:
+def kernel(network: options.Network, points: options.Points, output: options.Output) -> None:
     """NNGP and NTK of the infinitely wide network on data: kernels.npz, spectra, heat maps, and their figures."""
     from kernelregime import infinite, observables, results
 
     folder = results.folder_for(output.out or "runs/kernel", files=FILES, finished=FILES[0], overwrite=output.overwrite)
-    found = points.load(output.budget)
+    found = _load(points, output.budget)
     x, labels = found.x, found.labels
     spec = network.build(outputs=1)
     with bars(output.quiet) as progress:
@@ -115,4 +89,4 @@ def _show(rows: dict[str, dict[str, Any]], points: int, dtype: str, error: float
         typer.echo(f"quadrature error of the activation, relative: {error:.1e}")
 
 
-command = commands.command(kernel, options.Network, Points, options.Output, spoken={"points_train": "--points", "count": "--points"})
+command = commands.command(kernel, options.Network, options.Points, options.Output, spoken=options.POINTS)

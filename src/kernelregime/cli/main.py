@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from kernelregime import __version__
-from kernelregime.cli import diagnose, interrupts, kernel, phase
+from kernelregime.cli import diagnose, gram, interrupts, kernel, phase
 from kernelregime.cli.errors import UsageError, failure, usage
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("diagnose", epilog=diagnose.EXAMPLES)(diagnose.command)
 app.command("kernel", epilog=kernel.EXAMPLES)(kernel.command)
+app.command("gram", epilog=gram.EXAMPLES)(gram.command)
 app.command("phase", epilog=phase.EXAMPLES)(phase.command)
 
 

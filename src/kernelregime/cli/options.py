@@ -59,6 +59,10 @@ Scaling = Annotated[
         help="unit-norm (default), standardize (default for .csv), unit-variance, or none: sets the variance that enters the first layer."
     ),
 ]
+Memory = Annotated[
+    str | None, typer.Option(help="Memory budget, as 2000000000, 2GB or 512MiB (default: half of what is free).", metavar="BYTES")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result; files of anyone else are never touched.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")]
 Source = Annotated[str, typer.Option(help=f"{', '.join(DATA)}, or a .npz or .csv file.")]
@@ -92,16 +96,44 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Points without targets, and the precision."""
+
+    data: Source = "digits"
+    points: Annotated[
+        int | None, typer.Option(help="Points, balanced over classes where there are any (default: about 200; all of them for `gram`).")
+    ] = None
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="The last column of a .csv file is a feature like the others (a .npz file needs no y).")
+    ] = False
+    scaling: Scaling = None
+    seed: Annotated[int, typer.Option(help="Seed of the choice of points.")] = 0
+    folder: Annotated[str | None, typer.Option(help="Folder of data sets and files (default: that of KERNELREGIME_DATA).")] = None
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64"
+
+    def __post_init__(self) -> None:
+        seed(self.seed)
+
+    def load(self, *, most: int | None) -> Any:
+        """The points, sorted by class where there are any; no more than `most` where no number is asked for."""
+        from kernelregime import data
+
+        settings = {name: getattr(self, name) for name in ("seed", "scaling", "folder")}
+        return data.points(self.data, count=self.points, most=most, labelled=not self.unlabelled, **settings)
+
+
+POINTS = {"points_train": "--points", "count": "--points"}  # names of the number of points in the library's messages
+
+
+@dataclass(frozen=True)
 class Output:
     """Where results go, and how the command speaks."""
 
-    memory: Annotated[
-        str | None, typer.Option(help="Memory budget, as 2000000000, 2GB or 512MiB (default: half of what is free).", metavar="BYTES")
-    ] = None
+    memory: Memory = None
     out: Annotated[str | None, typer.Option(help="Folder for the results; it must be new or empty.")] = None
     overwrite: Overwrite = False
     json: Json = False
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False
+    quiet: Quiet = False
 
     def __post_init__(self) -> None:
         if self.out is not None and not self.out.strip():

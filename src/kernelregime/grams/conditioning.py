@@ -12,7 +12,7 @@ from kernelregime import _linalg
 from kernelregime._checks import array, fail, integer
 
 POINTS = 3000  # whose eigenvalues are found in seconds
-PASSES = 5  # over a larger matrix, for its largest eigenvalue
+PASSES = 3  # over a larger matrix, for its largest eigenvalue
 STRIP = 1024  # points a side of the blocks in which it is read, where it has no chunks
 
 

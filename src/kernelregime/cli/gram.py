@@ -1,0 +1,120 @@
+"""`kernelregime gram`: infinite-width Gram matrices of any size, in a store."""
+
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernelregime._checks import fail, one_of
+from kernelregime.cli import commands, interrupts, options, sizes
+from kernelregime.cli.progress import bars
+
+EXAMPLES = (
+    "Examples:  kernelregime gram --depth 5 --data digits --store runs/digits.zarr --kind ntk   |   "
+    "kernelregime gram --data cifar10 --points 30000 --store cifar10.zarr --memory 1GB --engine processes"
+)
+KINDS = {"ntk": ("ntk",), "nngp": ("nngp",), "both": ("nngp", "ntk")}
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the matrices go, and how they are computed."""
+
+    store: Annotated[str, typer.Option(help="Zarr store, made or resumed; one of anything else is never touched.")] = "runs/gram.zarr"
+    kind: Annotated[str, typer.Option(help="ntk, nngp or both.")] = "ntk"
+    memory: options.Memory = None
+    engine: Annotated[str, typer.Option(help="threads, processes, dask, or dask:tcp://HOST:PORT of a scheduler.")] = "threads"
+    workers: Annotated[int | None, typer.Option(help="Tiles at one time (default: one thread; a process for each core).")] = None
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of the store first, and compute again what is damaged.")] = False
+    json: options.Json = False
+    quiet: options.Quiet = False
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, KINDS)
+        if not self.store.strip():
+            raise fail("--store to name a store", repr(self.store), "name one, or leave it out")
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What the library takes of it."""
+        return {"store": self.store, "memory": sizes.parsed(self.memory), "engine": self.engine, "workers": self.workers}
+
+
+def gram(network: options.Network, points: options.Points, running: Running) -> None:
+    """NTK or NNGP Gram matrix of the infinitely wide network on any number of points, in a store that a stopped run goes on with."""
+    from kernelregime import grams, infinite, results
+
+    x = points.load(most=None).x
+    problem = infinite.problem(network.build(outputs=1), x, kind=KINDS[running.kind], dtype=points.dtype)
+    if running.verify and Path(running.store).exists():
+        typer.echo(f"damaged tiles: {grams.store.verify(running.store)}", err=True)
+    cost = grams.cost(problem, **running.place)
+    if not running.quiet:
+        typer.echo(_before(cost, len(x), running, points.dtype), err=True)
+    start = time.perf_counter()
+    found = _computed(problem, running)
+    seconds = time.perf_counter() - start
+    with bars(running.quiet) as progress:
+        reports = {}
+        for done, (kind, matrix) in enumerate(found.matrices.items()):
+            progress("conditioning", done, len(found.matrices))
+            reports[kind] = grams.conditioning(matrix)
+        progress("conditioning", len(reports), len(reports))
+    if running.json:
+        rows = {kind: asdict(report) for kind, report in reports.items()}
+        shown = {"store": running.store, "points": len(x), "dtype": points.dtype, "tiles": cost.tiles, "computed": cost.tiles - cost.done}
+        typer.echo(results.plain_json({**shown, "seconds": seconds, "quadrature_error": found.error, **rows}))
+        return
+    for kind, report in reports.items():
+        typer.echo(_line(kind, report))
+    if found.error > 0:
+        typer.echo(f"quadrature error of the activation, relative: {found.error:.1e}")
+    typer.echo(f"kept in {running.store} after {_time(seconds)}; open it with kernelregime.grams.store.open({running.store!r})")
+
+
+def _computed(problem: Any, running: Running) -> Any:
+    """The matrices; an interrupt says that the store keeps what is done."""
+    from kernelregime import grams
+
+    try:
+        with bars(running.quiet, rate="tiles") as progress, warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            found = grams.assemble(problem, **running.place, progress=partial(progress, f"{running.kind} in tiles"))
+    except KeyboardInterrupt:
+        raise interrupts.Interrupted(f"{running.store} keeps the tiles that are done; the same command goes on") from None
+    for warning in told:
+        typer.echo(f"warning: {warning.message}", err=True)
+    return found
+
+
+def _before(cost: Any, points: int, running: Running, dtype: str) -> str:
+    from kernelregime.diagnosis.size import shown
+
+    matrices = {"both": "NNGP and NTK"}.get(running.kind, running.kind.upper())
+    kept = f", {cost.done} of them in the store already" if cost.done else ""
+    return (
+        f"{matrices}, {points} × {points} {dtype}: {cost.tiles} tiles of {cost.side} points{kept}; {shown(cost.bytes)} on the disk "
+        f"({shown(cost.free)} free); about {_time(cost.seconds)} of computing with one worker"
+    )
+
+
+def _line(kind: str, report: Any) -> str:
+    least = f"λ_min {report.least:.6g}" if report.whole else f"λ_min at most {report.least:.6g}"
+    return (
+        f"{kind.upper():<5} λ_max {report.largest:.6g}, {least}, rounding N·ε·λ_max {report.rounding:.1e} "
+        f"({report.below} below it, {report.negative} negative), {report.status}"
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+command = commands.command(gram, options.Network, options.Points, Running, spoken=options.POINTS)
