@@ -20,7 +20,7 @@ from jaxtyping import Array
 from kernelregime.layers import Activation, Dense, Layer, Sequential
 
 SPREADS = (1.0, 0.4, 0.15, 0.05, 0.02)  # α
-DEGREES = (12, 16, 20, 24, 32, 40, 48, 64)
+DEGREES = (12, 16, 20, 24, 28, 32, 36, 40, 48, 64)
 ENOUGH = {"float32": 2e-8, "float64": 2e-14}  # error of the polynomial relative to f(0), at twice as many angles as it has terms
 EQUAL = 8  # units of the last place within which norms are one
 
