@@ -1,8 +1,10 @@
 """Set-up of the whole suite: helpers of the tests on the path, and the array annotations of the library checked at run time."""
 
+import importlib
 import sys
 from pathlib import Path
 
+import pytest
 from jaxtyping import install_import_hook
 
 HERE = Path(__file__).parent
@@ -16,3 +18,11 @@ UNCHECKED = {
 }
 MODULES = {".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py") if path.name != "__init__.py"}
 install_import_hook(sorted(MODULES - UNCHECKED), "shapes.arrays")
+
+
+@pytest.fixture
+def quick_grams(monkeypatch):
+    """`infinite.gram` compiles quickly: for tests of many networks, each computed once."""
+    from compiling import quick_propagate  # after the hook above: it imports the library
+
+    monkeypatch.setattr(importlib.import_module("kernelregime.infinite.gram"), "_propagate", quick_propagate())

@@ -1,11 +1,12 @@
 """Every activation, layer and network once: the laws in tests/laws run over these, so that a new entry needs no new test."""
 
 from collections import Counter
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
+from compiling import quick
 
 from kernelregime import activations, infinite, layers, networks
 from kernelregime.activations import Nonlinearity
@@ -57,8 +58,6 @@ NETWORKS: dict[str, Sequential] = {
 PRESETS = {"mlp"}
 
 
-# Less work for the compiler: these laws are about values, and compile far more than they compute.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 TRACED: Counter[Any] = Counter()  # how often each structure of network and inputs was traced
 
 
@@ -70,7 +69,7 @@ def _kernels(network: Sequential, x: Any) -> Any:
 kernels = jax.jit(_kernels)
 
 
-@partial(jax.jit, compiler_options=QUICK)
+@quick
 def one_by_one(network: Sequential, x: Any) -> tuple[Any, Any]:
     """Kernels of each point with all, and of each point alone."""
     k = infinite.kernel(network)
@@ -83,7 +82,7 @@ def total(network: Sequential, x: Any, weights: Any) -> Any:
     return (weights[0] * k.nngp + weights[1] * k.ntk).sum()
 
 
-gradients = jax.jit(jax.grad(total, argnums=(0, 1)), compiler_options=QUICK)
+gradients = quick(jax.grad(total, argnums=(0, 1)))
 
 
 def rotated(u: np.ndarray, angle: float, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ import oracle
 import pytest
 from comparison import exact, kernels, translate
 
+pytestmark = pytest.mark.usefixtures("quick_grams")
 FOLDER = Path(__file__).parent / "oracle"
 
 # How many cases of each file pass, by the activation in them (None: no activation). Of "fc" and "empirical", which `tests/oracle.py`

@@ -15,6 +15,15 @@ def float64():
         yield
 
 
+@jax.jit
+def dual_of(phi, a, b, w, v):
+    return phi.dual(a, b, w, v)
+
+
+def dual_at(phi, a, b, w):
+    return dual_of(phi, *(jnp.asarray(value) for value in ([a], [b], w, 2 - w)))
+
+
 def one_minus_in_sixty_digits(expectations, a, b, w):
     a, b, w = mpmath.mpf(a), mpmath.mpf(b), mpmath.mpf(w)
     c = mpmath.sqrt(a * b) * (1 - w)
@@ -25,7 +34,7 @@ def one_minus_in_sixty_digits(expectations, a, b, w):
 @pytest.mark.parametrize("q", [1e-6, 0.01, 1.3, 30.0, 1e6])
 def test_one_minus_the_correlation_has_full_relative_accuracy_at_equal_variances(name, q):
     w = np.array([1e-30, 1e-18, 1e-12, 1e-8, 1e-4, 0.1, 0.9, 1.0, 1.5, 1.99])
-    dual = activations.get(name).dual(jnp.full(w.shape, q), jnp.full(w.shape, q), jnp.asarray(w), jnp.asarray(2 - w))
+    dual = dual_at(activations.get(name), q, q, w)
     expected = [one_minus_in_sixty_digits(exact.ACTIVATIONS[name.capitalize()](), q, q, t) for t in w]
     np.testing.assert_allclose(dual.one_minus, expected, rtol=1e-13)
 
@@ -34,7 +43,7 @@ def test_one_minus_the_correlation_has_full_relative_accuracy_at_equal_variances
 @pytest.mark.parametrize("apart", [1e-3, 1e-6, 1e-9])
 def test_erf_of_nearly_equal_points_loses_no_more_digits_than_their_variances_hold(q, apart):
     w, b = np.array([0.0, 1e-18, 1e-14, 1e-8, 1e-4]), q * (1 + apart)
-    dual = activations.get("erf").dual(jnp.full(5, q), jnp.full(5, b), jnp.asarray(w), jnp.asarray(2 - w))
+    dual = dual_at(activations.get("erf"), q, b, w)
     expected = [one_minus_in_sixty_digits(exact.ACTIVATIONS["Erf"](), q, b, t) for t in w]
     # 1 - ρ' is of the order of apart², and rounding errors of the order of ε·apart
     np.testing.assert_allclose(dual.one_minus, expected, rtol=1e-12, atol=2.0**-53 * apart)
@@ -44,7 +53,7 @@ def test_erf_of_nearly_equal_points_loses_no_more_digits_than_their_variances_ho
 def test_erf_of_points_of_very_unequal_variances_agrees_with_sixty_digits(a, b):
     w = np.array([0.0, 1e-8, 0.3, 1.0, 1.7, 2.0])
     for first, second in ((a, b), (b, a)):
-        dual = activations.get("erf").dual(jnp.full(6, first), jnp.full(6, second), jnp.asarray(w), jnp.asarray(2 - w))
+        dual = dual_at(activations.get("erf"), first, second, w)
         expected = np.array([one_minus_in_sixty_digits(exact.ACTIVATIONS["Erf"](), first, second, t) for t in w])
         np.testing.assert_allclose(dual.one_minus, expected, rtol=1e-13)
         np.testing.assert_allclose(dual.one_plus, 2 - expected, rtol=1e-13)

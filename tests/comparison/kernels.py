@@ -1,12 +1,12 @@
 """Infinite-width kernels against their reference values, with the tolerance each pair's geometry and spec allow."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from compiling import quick
 
 from comparison import exact, translate
 from comparison.record import Outcome
@@ -21,7 +21,6 @@ RTOL_KINKED = 1e-6  # kinked activations, identical, collinear or nearly so: the
 ANGLE = 1e-3  # rad, to parallel or antiparallel
 ROUNDING = 16 * 2.0**-52  # of a correlation: a dot product and a few operations in float64
 KINDS = ("nngp", "ntk")
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # of what is compared with thresholds alone
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _near_parallel(points: np.ndarray) -> np.ndarray:
     return same | (~zero & (np.minimum(apart, opposed) < chord))
 
 
-@partial(jax.jit, compiler_options=QUICK)
+@quick
 def _step(layer: Layer, moments: Moments) -> Moments:
     return layer.propagate(moments)
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quick
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
@@ -217,10 +217,4 @@ def by_definition() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def jit() -> Callable[..., Any]:
     """`jax.jit` that spends little on compilation, four times less than usual: what is compiled here runs once."""
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True, "xla_cpu_use_fusion_emitters": False}
-    quick = partial(jax.jit, compiler_options=options)
-    try:
-        quick(jnp.sin)(0.0)
-    except jax.errors.JaxRuntimeError:  # a compiler without one of these options
-        return jax.jit
     return quick

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quick
 from scipy import stats
 
 from kernelregime import empirical, networks
@@ -14,7 +15,6 @@ from kernelregime.empirical import ensembles, sample_fully_connected
 KEY = jax.random.key(5)
 X, Y = np.array([0.6, -0.3, 1.1]), np.array([-0.2, 0.9, 0.4])
 FOUR_SEM = 6.3e-5  # probability beyond four standard deviations of a normal law
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # these tests compile more than they compute
 FULL = ensembles.MOST  # draws of one call: tests that ask for as many, or a multiple, share their programs
 
 NETWORKS = {
@@ -29,7 +29,7 @@ RELU = NETWORKS["relu without biases"]
 @pytest.fixture(autouse=True, scope="module")
 def quick_programs():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensembles, "_draws", jax.jit(ensembles._draws.__wrapped__, static_argnums=0, compiler_options=QUICK))
+        patch.setattr(ensembles, "_draws", quick(ensembles._draws.__wrapped__, static_argnums=0))
         yield
 
 
@@ -54,7 +54,7 @@ def test_dense_draws_are_the_kernels_of_networks_with_these_weights(name):
     network = NETWORKS[name]
     found = sample(network).theta
     with jax.enable_x64(True):
-        jacobian = jax.jit(jax.jacobian(lambda params: network.apply(params, jnp.stack([X, Y]))[:, 0]), compiler_options=QUICK)
+        jacobian = quick(jax.jacobian(lambda params: network.apply(params, jnp.stack([X, Y]))[:, 0]))
         for s in (0, 1, 2, FULL - 1):
             derivative = jacobian(parameters(network, jax.random.fold_in(KEY, s), 3))
             kernel = sum(np.einsum("ni,mi->nm", *[leaf.reshape(2, -1)] * 2) for leaf in jax.tree.leaves(derivative))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from compiling import quick
 from registry import NETWORKS, kernels, points
 
 from kernelregime import activations, infinite, networks
@@ -107,6 +108,7 @@ def test_huge_and_tiny_inputs_neither_overflow_nor_vanish():
         np.testing.assert_allclose(infinite.gram(net, single).ntk, scale**2 * expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("quick_grams")
 def test_the_quadrature_error_is_reported():
     assert infinite.gram(NETWORKS["tanh with biases"], points()[:4]).error < 1e-12
     swish = activations.from_function(jax.nn.hard_swish, kinks=(-3.0, 3.0))
@@ -148,6 +150,8 @@ def test_the_diagonal_alone_is_that_of_the_matrix_exactly(name):
     assert infinite.diagonal(NETWORKS[name], points(), kind="nngp", dtype="float32").ntk is None
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_grams")
 @pytest.mark.parametrize("parameterization", ["ntk", "standard"])
 def test_several_depths_in_one_pass_are_the_kernels_of_the_networks_cut_there(parameterization):
     def net(depth):
@@ -158,7 +162,7 @@ def test_several_depths_in_one_pass_are_the_kernels_of_the_networks_cut_there(pa
     across = infinite.gram(net(9), points()[:3], points()[3:], depths=depths, kind="nngp")
     alone = infinite.diagonal(net(9), points(), depths=depths)
     with jax.enable_x64(True):
-        pure = jax.jit(infinite.kernel(net(9), depths=depths))(jnp.asarray(points()))
+        pure = quick(infinite.kernel(net(9), depths=depths))(jnp.asarray(points()))
     for i, depth in enumerate(depths):
         # a cut network ends in 16 units, which in `standard` only the widths before them can tell from one
         single = infinite.gram(net(depth), points())
@@ -192,10 +196,12 @@ def test_a_hundred_thousand_layers_cost_at_most_one_rounding_each():
             norm = mpmath.sqrt(scale * mpmath.fsum(v * v for v in other))
             rho = mpmath.fsum(a * b for a, b in zip(first, other, strict=True)) / norm
             ntk = rho
+            over_pi = 1 / mpmath.pi
             for _ in range(depth - 1):
-                t = mpmath.acos(rho)
-                rho = (mpmath.sin(t) + (mpmath.pi - t) * rho) / mpmath.pi
-                ntk = ntk * (mpmath.pi - t) / mpmath.pi + rho
+                sine = mpmath.sqrt((1 - rho) * (1 + rho))
+                left = 1 - mpmath.atan2(sine, rho) * over_pi
+                rho = sine * over_pi + left * rho
+                ntk = ntk * left + rho
             for matrix, exact in ((found.nngp, norm * rho), (found.ntk, norm * ntk)):
                 assert abs(matrix[0, j] / float(exact) - 1) <= depth * 2.0**-53
             assert abs(low.ntk[0, j] / float(norm * ntk) - 1) <= depth * 2.0**-24

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quick
 from mpmath import mp
-from registry import NETWORKS, QUICK, points
+from registry import NETWORKS, points
 
 from kernelregime import activations, empirical, infinite, networks
 from kernelregime._checks import InputError
@@ -113,7 +114,7 @@ def test_the_nngp_moves_with_a_point_at_zero_as_it_does_beside_it(name):
     net = networks.mlp(depth=3, width=8, activation=name, sigma_w2=1.5, sigma_b2=0.2)
     with jax.enable_x64(True):
         y = jnp.asarray([[1.0, 2.0, -0.5]])
-        slope = jax.jit(jax.grad(lambda x: infinite.kernel(net)(x, y).nngp[0, 0]), compiler_options=QUICK)
+        slope = quick(jax.grad(lambda x: infinite.kernel(net)(x, y).nngp[0, 0]))
         at, beside = slope(jnp.zeros((1, 3))), slope(jnp.full((1, 3), 1e-7))
         np.testing.assert_allclose(at, beside, rtol=1e-5)
 
@@ -126,7 +127,7 @@ def test_derivatives_in_a_bias_variance_of_zero_are_those_beside_it(name):
         def nngp(sigma_b2):
             return infinite.kernel(networks.mlp(depth=2, width=8, activation=name, sigma_w2=1.5, sigma_b2=sigma_b2))(x).nngp
 
-        slope = jax.jit(jax.jacfwd(nngp), compiler_options=QUICK)
+        slope = quick(jax.jacfwd(nngp))
         at, beside = (slope(jnp.asarray(value)) for value in (0.0, 1e-7))
         np.testing.assert_allclose(at, beside, rtol=1e-5)
 
@@ -137,7 +138,7 @@ def test_second_derivatives_at_equal_points_are_those_of_the_formula():
         k = infinite.kernel(networks.mlp(depth=2, width=8, activation="identity", sigma_w2=1.5, sigma_b2=0.2))
         x = jnp.asarray([1.0, -2.0, 0.5])
         second = jax.jacfwd(jax.jacrev(lambda x, y: k(x[None], y[None]).nngp[0, 0]), argnums=1)
-        mixed = jax.jit(second, compiler_options=QUICK)(x, x)
+        mixed = quick(second)(x, x)
         np.testing.assert_allclose(mixed, 1.5**2 / 3 * np.eye(3), atol=1e-12)
 
 

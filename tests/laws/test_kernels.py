@@ -76,8 +76,8 @@ def apart():
 
 
 def difference(function, step):
-    """The derivative at 0 by a central difference of sixth order."""
-    weights = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+    """The derivative at 0 by a central difference of fourth order."""
+    weights = {1: 2 / 3, 2: -1 / 12}
     return sum(c * (function(k * step) - function(-k * step)) for k, c in weights.items()) / step
 
 
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences_in_inputs_and_variances(netwo
             return np.sum(weights[0] * found.nngp + weights[1] * found.ntk)
 
         slope = sum(float(g) * s for g, s in zip(jax.tree.leaves(slopes[0]), along[0], strict=True)) + np.sum(slopes[1] * along[1])
-        np.testing.assert_allclose(slope, difference(moved, 3e-4), rtol=1e-8, err_msg=part)
+        np.testing.assert_allclose(slope, difference(moved, 1e-4), rtol=1e-8, err_msg=part)
 
 
 def test_a_change_of_variances_does_not_compile_again(network, x):

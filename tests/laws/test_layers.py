@@ -1,10 +1,9 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import LAYERS, NETWORKS, QUICK, kernels, points
+from compiling import quick
+from registry import LAYERS, NETWORKS, kernels, points
 
 from kernelregime.infinite.kernel import input_moments
 
@@ -50,7 +49,7 @@ def test_layers_are_hashable_in_structure_and_numeric_in_their_leaves(case):
     assert jax.tree.unflatten(structure, leaves) == layer
 
 
-@partial(jax.jit, compiler_options=QUICK)
+@quick
 def step(layer, moments):
     return layer.propagate(moments)
 

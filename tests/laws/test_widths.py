@@ -4,13 +4,14 @@ Kernels of width n have a bias of the order of 1/n and a standard deviation of t
 bias is below one standard error. Where φ grows faster than x, kernels have heavy tails: fewer layers, more units, smaller variances.
 """
 
-from functools import cache, partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import ACTIVATIONS, QUICK, rotated
+from compiling import quick
+from registry import ACTIVATIONS, rotated
 
 from kernelregime import infinite, networks
 
@@ -36,7 +37,7 @@ def drawn_params(growing, parameterization):
     net = network(min(GROWING) if growing else "identity", WIDTH, parameterization)
     with jax.enable_x64(False):
         keys = jax.random.split(jax.random.key(1), DRAWS)
-        return jax.jit(lambda keys: jax.lax.map(lambda key: net.init(key, (4,), jnp.float32), keys))(keys)
+        return quick(lambda keys: jax.lax.map(lambda key: net.init(key, (4,), jnp.float32), keys))(keys)
 
 
 def finite_kernels(net, params, x):
@@ -50,7 +51,7 @@ def finite_kernels(net, params, x):
     return nngp, sum(rows @ rows.T for rows in jacobian)
 
 
-@partial(jax.jit, compiler_options=QUICK)
+@quick
 def sample(net, drawn, x):
     return jax.lax.map(lambda params: finite_kernels(net, params, x), drawn)
 
@@ -61,7 +62,7 @@ def sampled_kernels(name, parameterization):
     return [np.asarray(values, np.float64) for values in sampled]
 
 
-@partial(jax.jit, compiler_options=QUICK)
+@quick
 def infinite_kernels(net, x):
     return infinite.kernel(net)(x)[:2]
 
@@ -83,7 +84,7 @@ def test_both_parameterizations_are_one_law_of_functions():
     """With the same draws of N(0, 1), W = σ_w w/√n and b = σ_b β in one are the parameters themselves in the other."""
     ntk, standard = network("tanh", 64, "ntk"), network("tanh", 64, "standard")
     x = inputs()
-    function = jax.jit(lambda net: net.apply(net.init(jax.random.key(5), (4,), x.dtype), x))
+    function = quick(lambda net: net.apply(net.init(jax.random.key(5), (4,), x.dtype), x))
     a, b = function(ntk), function(standard)
     np.testing.assert_allclose(a, b, rtol=1e-5)
 
@@ -92,7 +93,7 @@ def test_outputs_of_wide_networks_have_the_nngp_as_covariance():
     net, x, draws = network("relu", 128, "ntk"), inputs(), 1000
     with jax.enable_x64(False):
         keys = jax.random.split(jax.random.key(6), draws)
-        f = jax.jit(lambda keys: jax.lax.map(lambda key: net.apply(net.init(key, (4,)), x)[:, 0], keys))(keys)
+        f = quick(lambda keys: jax.lax.map(lambda key: net.apply(net.init(key, (4,)), x)[:, 0], keys))(keys)
     f = np.asarray(f, np.float64)
     products = f[:, :, None] * f[:, None, :]
     sem = products.std(axis=0, ddof=1) / np.sqrt(draws)
