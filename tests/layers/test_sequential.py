@@ -1,7 +1,10 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from registry import QUICK
 
 from kernelregime import infinite
 from kernelregime._checks import InputError
@@ -11,9 +14,9 @@ from kernelregime.layers.sequential import _longest_run
 X = np.random.default_rng(0).normal(size=(4, 6))
 
 
-def equations(network):
+def equations(network, depths=None):
     """The size of the traced kernel program."""
-    return sum(1 for line in str(jax.make_jaxpr(infinite.kernel(network))(jnp.asarray(X))).splitlines() if "=" in line)
+    return sum(1 for line in str(jax.make_jaxpr(infinite.kernel(network, depths=depths))(jnp.asarray(X))).splitlines() if "=" in line)
 
 
 def repeated(depth, **dense):
@@ -22,6 +25,40 @@ def repeated(depth, **dense):
 
 def test_the_program_does_not_grow_with_depth():
     assert equations(repeated(40)) == equations(repeated(4))
+
+
+@pytest.mark.parametrize("few", [(1, 2, 3, 4), (2, 4), (1, 3, 4)])
+def test_the_program_does_not_grow_with_the_number_of_depths(few):
+    many = [depth for depth in range(1, 41) if depth in few or (depth > 4 and depth % 7)]
+    assert equations(repeated(40), many) == equations(repeated(4), few)
+
+
+def alternating(sigma_w2, depth):
+    """Biases in every second layer: the repeating block has two layers of weights."""
+    weighted = [Dense(9, sigma_w2 * (1 + i / 10), 0.1 if i % 2 == 0 else None) for i in range(depth)]
+    return Sequential(tuple(layer for dense in weighted for layer in (dense, Activation("relu")))[:-1])
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Value and slope in the variance of a sum of entries, for networks of one depth to six."""
+
+    def total(sigma_w2, depth):
+        k = infinite.kernel(alternating(sigma_w2, depth))(jnp.asarray(X))
+        return (k.nngp + 2 * k.ntk)[0].sum()
+
+    return [jax.jit(jax.value_and_grad(partial(total, depth=depth)), compiler_options=QUICK)(1.7) for depth in range(1, 7)]
+
+
+@pytest.mark.parametrize("depths", [(1, 2, 3, 4, 5, 6), (2, 4, 6), (1, 2, 5)])
+def test_kernels_and_gradients_at_several_depths_are_those_of_the_networks_cut_there(depths, alone):
+    def totals(sigma_w2):
+        k = infinite.kernel(alternating(sigma_w2, 6), depths=depths)(jnp.asarray(X))
+        found = (k.nngp + 2 * k.ntk)[:, 0].sum(-1)
+        return found, found
+
+    slopes, values = jax.jit(jax.jacrev(totals, has_aux=True), compiler_options=QUICK)(1.7)
+    np.testing.assert_allclose(np.stack([values, slopes], 1), [alone[depth - 1] for depth in depths], rtol=1e-5)
 
 
 def test_layers_of_different_variances_share_the_loop_and_keep_their_own():

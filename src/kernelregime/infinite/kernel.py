@@ -109,7 +109,7 @@ def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Ker
             after = network.propagate(start)
             assert after.ntk is not None  # input_moments has asked for it
             return Kernels(after.nngp, after.ntk, after.error)
-        states = layers.states(start)
-        return Kernels(jnp.stack([m.nngp for m in states]), jnp.stack([m.ntk for m in states if m.ntk is not None]), states[-1].error)
+        after, kept = layers.stacked(start, ("nngp", "ntk"))
+        return Kernels(kept["nngp"], kept["ntk"], after.error)
 
     return compute

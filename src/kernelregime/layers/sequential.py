@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from kernelregime._checks import fail
 from kernelregime.layers.base import Layer, Shape
 from kernelregime.layers.moments import Moments
 
+Kept = dict[str, Array]  # kernels by their kind, a slot for every stop and one more
 LONGEST_PERIOD = 16  # layers in a repeating block that is worth looking for
 
 
@@ -62,17 +62,22 @@ class Sequential(Layer):
         """The layers at infinite width, in order."""
         return self.folded().propagate(moments)
 
-    def folded(self, stops: Sequence[int] | None = None) -> "Folded":
-        """The layers with their repeating blocks stacked; with `stops`, the layers up to each stop taken as one."""
-        units = self.layers if stops is None else tuple(Sequential(self.layers[i:j]) for i, j in pairwise((0, *stops)))
-        structures = [jax.tree.structure(unit) for unit in units]
+    def folded(self, stops: Sequence[int] = ()) -> "Folded":
+        """The layers, their repeating blocks stacked; with `stops` (rising), those up to the last of them, marked at each."""
+        layers = self.layers[: stops[-1]] if stops else self.layers
+        structures = [jax.tree.structure(layer) for layer in layers]
+        place = {stop - 1: slot for slot, stop in enumerate(stops)}
         runs, start = [], 0
-        while start < len(units):
+        while start < len(layers):
             period, repeats = _longest_run(structures, start)
-            blocks = [units[start + r * period : start + (r + 1) * period] for r in range(repeats)]
-            runs.append(_Run(blocks[0] if repeats == 1 else jax.tree.map(_stacked, *blocks), repeats))
+            blocks = [layers[start + r * period : start + (r + 1) * period] for r in range(repeats)]
+            # what is kept after no stop goes into a last slot that nobody reads
+            slots = np.array([place.get(start + i, len(stops)) for i in range(period * repeats)], np.int32).reshape(repeats, period)
+            marked = tuple(int(i) for i in np.flatnonzero((slots < len(stops)).any(0)))
+            block = blocks[0] if repeats == 1 else jax.tree.map(_stacked, *blocks)
+            runs.append(_Run(block, slots[0, marked] if repeats == 1 else slots[:, marked], marked, repeats))
             start += period * repeats
-        return Folded(tuple(runs))
+        return Folded(tuple(runs), len(stops))
 
 
 def _longest_run(structures: list[Any], start: int) -> tuple[int, int]:
@@ -94,32 +99,44 @@ def _stacked(*leaves: Any) -> Any:
     return jnp.stack([jnp.asarray(leaf, jnp.result_type(float)) for leaf in leaves])
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("block",), meta_fields=("repeats",))
+@partial(jax.tree_util.register_dataclass, data_fields=("block", "slots"), meta_fields=("marked", "repeats"))
 @dataclass(frozen=True)
 class _Run:
-    """A block of layers and how often it repeats; if more than once, each leaf holds the values of all the repeats."""
+    """A block of layers and how often it repeats; if more than once, each leaf holds the values of all the repeats.
+
+    `marked`: the layers of the block after which kernels are kept, in at least one of the repeats; `slots` (..., marked): where.
+    """
 
     block: tuple[Layer, ...]
+    slots: Any
+    marked: tuple[int, ...]
     repeats: int
 
-    def fold(self, moments: Moments, *, keep: bool) -> tuple[Moments, list[Moments]]:
-        """The state after the run and, with `keep`, that after each of its layers."""
+    def fold(self, moments: Moments, kept: Kept) -> tuple[Moments, Kept]:
+        """The state after the run, and `kept` with the kernels after its marked layers put into their slots."""
 
-        def step(state: Moments, block: tuple[Layer, ...]) -> tuple[Moments, list[Moments]]:
-            states = list(accumulate(block, lambda m, layer: layer.propagate(m), initial=state))
-            return states[-1], states[1:] if keep else []
+        def step(carry: tuple[Moments, Kept], unit: tuple[tuple[Layer, ...], Any]) -> tuple[tuple[Moments, Kept], None]:
+            (state, found), (block, slots) = carry, unit
+            for index, layer in enumerate(block):
+                state = layer.propagate(state)
+                if index in self.marked:
+                    slot = slots[self.marked.index(index)]
+                    found = {kind: _put(value, getattr(state, kind), slot) for kind, value in found.items()}
+            return (state, found), None
 
         if self.repeats == 1:
-            return step(moments, self.block)
-        block = jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.w.dtype), self.block)
-        first = jax.tree.map(lambda leaf: leaf[0], block)
-        if not _same_form(jax.eval_shape(lambda m: step(m, first)[0], moments), moments):
-            moments, kept = step(moments, first)
-            rest = jax.tree.map(lambda leaf: leaf[1] if self.repeats == 2 else leaf[1:], block)
-            moments, others = _Run(rest, self.repeats - 1).fold(moments, keep=keep)
-            return moments, kept + others
-        moments, stacked = jax.lax.scan(step, moments, block)
-        return moments, [jax.tree.map(lambda leaf, r=r: leaf[r], unit) for r in range(self.repeats) for unit in stacked]
+            return step((moments, kept), (self.block, self.slots))[0]
+        units = (jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.w.dtype), self.block), jnp.asarray(self.slots))
+        first = jax.tree.map(lambda leaf: leaf[0], units)
+        if not _same_form(jax.eval_shape(lambda m: step((m, {}), first)[0][0], moments), moments):
+            moments, kept = step((moments, kept), first)[0]
+            block, slots = jax.tree.map(lambda leaf: leaf[1] if self.repeats == 2 else leaf[1:], units)
+            return _Run(block, slots, self.marked, self.repeats - 1).fold(moments, kept)
+        return jax.lax.scan(step, (moments, kept), units)[0]
+
+
+def _put(slots: Array, value: Array, slot: Any) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(slots, value, slot, 0)
 
 
 def _same_form(one: Any, other: Any) -> bool:
@@ -130,21 +147,37 @@ def _same_form(one: Any, other: Any) -> bool:
     )
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("runs",), meta_fields=())
+@partial(jax.tree_util.register_dataclass, data_fields=("runs",), meta_fields=("stops",))
 @dataclass(frozen=True)
 class Folded:
-    """Layers as runs of repeating blocks, each of which is folded by one loop."""
+    """Layers as runs of repeating blocks, each of which is folded by one loop, and the number of stops on the way."""
 
     runs: tuple[_Run, ...]
+    stops: int
 
     def propagate(self, moments: Moments) -> Moments:
         """The state after the last layer."""
-        return reduce(lambda m, run: run.fold(m, keep=False)[0], self.runs, moments)
+        return reduce(lambda m, run: run.fold(m, {})[0], self.runs, moments)
 
-    def states(self, moments: Moments) -> list[Moments]:
-        """The state after each layer."""
-        out: list[Moments] = []
+    def stacked(self, moments: Moments, kinds: Sequence[str]) -> tuple[Moments, Kept]:
+        """The state after the last layer, and the kernels of each kind ("nngp", "ntk") at all stops, along a first axis."""
+        last = jax.eval_shape(self.propagate, moments)
+        forms = {kind: getattr(last, kind) for kind in kinds}
+        kept = {kind: jnp.zeros((self.stops + 1, *form.shape), form.dtype) for kind, form in forms.items()}
         for run in self.runs:
-            moments, kept = run.fold(moments, keep=True)
-            out += kept
-        return out
+            moments, kept = run.fold(moments, kept)
+        return moments, {kind: value[: self.stops] for kind, value in kept.items()}
+
+    def states(self, moments: Moments) -> list["State"]:
+        """The kernels at each stop."""
+        kinds = ("nngp",) if moments.ntk is None else ("nngp", "ntk")
+        after, kept = self.stacked(moments, kinds)
+        return [State(kept["nngp"][i], kept["ntk"][i] if "ntk" in kept else None, after.error) for i in range(self.stops)]
+
+
+class State(NamedTuple):
+    """The kernels at one stop, and the largest error."""
+
+    nngp: Array
+    ntk: Array | None
+    error: Array | float
