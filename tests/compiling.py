@@ -1,6 +1,5 @@
 """How tests compile: with little work for the compiler, because most programs here run once and are about values, not speed."""
 
-import importlib
 from functools import cache, partial
 from typing import Any
 
@@ -23,5 +22,6 @@ quick = partial(jax.jit, compiler_options=QUICK)
 @cache
 def quick_propagate() -> Any:
     """The program of `infinite.gram`, one for all tests that have it compiled quickly."""
-    driver = importlib.import_module("kernelregime.infinite.gram")  # a module of the name of its function
-    return quick(driver._propagate.__wrapped__, static_argnames=("kinds", "several"))
+    from kernelregime.infinite.pairs import propagate
+
+    return quick(propagate.__wrapped__, static_argnames=("kinds", "several"))

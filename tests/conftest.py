@@ -1,6 +1,5 @@
 """Set-up of the whole suite: helpers of the tests on the path, and the array annotations of the library checked at run time."""
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -25,4 +24,4 @@ def quick_grams(monkeypatch):
     """`infinite.gram` compiles quickly: for tests of many networks, each computed once."""
     from compiling import quick_propagate  # after the hook above: it imports the library
 
-    monkeypatch.setattr(importlib.import_module("kernelregime.infinite.gram"), "_propagate", quick_propagate())
+    monkeypatch.setattr("kernelregime.infinite.pairs.propagate", quick_propagate())

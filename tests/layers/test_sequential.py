@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import QUICK
+from compiling import QUICK
 
 from kernelregime import infinite
 from kernelregime._checks import InputError

@@ -12,7 +12,7 @@ from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
 from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
-from kernelregime.infinite.kernel import cut
+from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Folded, Layer, Sequential
@@ -44,11 +44,12 @@ def problem(
     x2: Any = None,
     *,
     kind: str | Sequence[str] = KINDS,
-    depths: Sequence[int] | None = None,
+    depths: Depths | None = None,
     dtype: Any = None,
 ) -> grams.Problem:
     """What `gram` with these arguments computes, for `grams.assemble` and `grams.cost`. Raises: `InputError` as `gram` does."""
-    kinds, several = _kinds(kind), depths is not None
+    kinds, depths = _kinds(kind), chosen(depths)
+    several = depths is not None
     first = array("x1", x1, ndim=2)
     second = None if x2 is None else array("x2", x2, ndim=2)
     if second is not None and second.shape[1] != first.shape[1]:
@@ -108,7 +109,7 @@ def gram(
     x2: Any = None,
     *,
     kind: str | Sequence[str] = KINDS,
-    depths: Sequence[int] | None = None,
+    depths: Depths | None = None,
     dtype: Any = None,
     memory: int | None = None,
     engine: str = "threads",
@@ -129,6 +130,7 @@ def gram(
     Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, for
     a budget below one pair and for a store of something else; `RunError` when the disk is full or workers keep dying.
     """
+    depths = chosen(depths)
     asked = problem(network, x1, x2, kind=kind, depths=depths, dtype=dtype)
     found = grams.assemble(asked, memory=memory, engine=engine, workers=workers, store=store, progress=progress)
     return _grams(found.matrices, found.error, depths is not None)
@@ -150,13 +152,14 @@ def _depth_first(value: Any) -> Any:
     return np.moveaxis(value, -1, 0) if isinstance(value, np.ndarray) else value.transpose("depth", ...)
 
 
-def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depths: Sequence[int] | None = None, dtype: Any = None) -> Grams:
+def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depths: Depths | None = None, dtype: Any = None) -> Grams:
     """The diagonals Σ(x_i, x_i) and Θ(x_i, x_i) of the Gram matrices of `network`, as arrays (N,), in time and memory of order N.
 
     x (N, d); the rest as in `gram`, whose diagonal this is: exactly, or to rounding where duals are taken by quadrature.
     Raises: `InputError` as `gram` does.
     """
-    kinds, several = _kinds(kind), depths is not None
+    kinds, depths = _kinds(kind), chosen(depths)
+    several = depths is not None
     first = array("x", x, ndim=2)
     working = _precision.resolve(dtype, first)
     with _precision.enter(working):

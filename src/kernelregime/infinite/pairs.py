@@ -83,8 +83,8 @@ def propagate(
         after = layers.propagate(start)
         return {kind: getattr(after, kind) for kind in kinds}, after.error
     assert isinstance(layers, Folded)  # `cut` has made it
-    states = layers.states(start)
-    return {kind: jnp.stack([getattr(state, kind) for state in states], axis=-1) for kind in kinds}, states[-1].error
+    after, kept = layers.stacked(start, kinds)
+    return {kind: jnp.moveaxis(value, 0, -1) for kind, value in kept.items()}, after.error
 
 
 @dataclass(frozen=True)

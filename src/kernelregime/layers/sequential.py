@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -167,17 +167,3 @@ class Folded:
         for run in self.runs:
             moments, kept = run.fold(moments, kept)
         return moments, {kind: value[: self.stops] for kind, value in kept.items()}
-
-    def states(self, moments: Moments) -> list["State"]:
-        """The kernels at each stop."""
-        kinds = ("nngp",) if moments.ntk is None else ("nngp", "ntk")
-        after, kept = self.stacked(moments, kinds)
-        return [State(kept["nngp"][i], kept["ntk"][i] if "ntk" in kept else None, after.error) for i in range(self.stops)]
-
-
-class State(NamedTuple):
-    """The kernels at one stop, and the largest error."""
-
-    nngp: Array
-    ntk: Array | None
-    error: Array | float
