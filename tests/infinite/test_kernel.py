@@ -158,9 +158,11 @@ def test_the_gap_of_close_pairs_has_the_digits_of_their_difference(dtype, nudges
                 expected = float(1 - abs(rho))
             with jax.enable_x64(dtype == "float64"):
                 found = input_moments(jnp.asarray(x[None]), jnp.asarray(y[None]))
-            tile = Points.of(x[None]).geometry(Points.of(y[None]), slice(0, 1), slice(0, 1))
-            for w, v in ((found.w, found.v), tile):
-                np.testing.assert_allclose(float(w[0, 0] if length > 0 else v[0, 0]), expected, rtol=rtol, err_msg=f"{nudge} {length}")
+            first, second, whole = Points.of(x[None]), Points.of(y[None]), slice(0, 1)
+            i, j, *tile = first.close(second, whole, whole, first.correlations(second, whole, whole))
+            assert (i.tolist(), j.tolist()) == ([0], [0])
+            for w, v in ((found.w[0], found.v[0]), tile):
+                np.testing.assert_allclose(float(w[0] if length > 0 else v[0]), expected, rtol=rtol, err_msg=f"{nudge} {length}")
 
 
 def test_zero_points_have_the_ntk_of_the_finite_network():
