@@ -27,6 +27,7 @@ def test_the_nearest_name_is_suggested_and_a_distant_one_is_not():
         == "expected color to be one of green, red; got 'gren'; did you mean 'green'?"
     )
     assert message(_checks.one_of, "color", "GREEN", ["red", "green"]).endswith("did you mean 'green'?")
+    assert message(_checks.one_of, "activation", "swish", ["silu", "sin"]).endswith("choose one of them")
     assert message(_checks.one_of, "color", "xyz", ["red", "green"]).endswith("choose one of them")
     assert _checks.one_of("color", "red", ["red", "green"]) == "red"
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+ALIKE = 0.6  # similarity (of `difflib`) from which a name is worth suggesting
+
+
 class InputError(ValueError):
     """Input from the user that cannot be used; the message is one line meant for the user."""
 
@@ -24,7 +27,7 @@ def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     if value in names:
         return value
-    near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=ALIKE)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
     raise fail(f"{name} to be one of {', '.join(names)}", repr(value), hint)
 
