@@ -5,7 +5,9 @@ from kernelregime.cli import options
 
 
 def test_the_help_lists_every_activation():
-    assert tuple(sorted([*activations.REGISTRY, *activations.FAMILIES])) == options.ACTIVATIONS
+    without = {name for name, kind in activations.REGISTRY.items() if not kind.finite}
+    assert set(options.KERNELS_ONLY) == without
+    assert tuple(sorted({*activations.REGISTRY, *activations.FAMILIES} - without)) == options.ACTIVATIONS
 
 
 def test_the_help_lists_every_data_set(monkeypatch):
@@ -21,6 +23,14 @@ def test_the_help_of_a_command_names_its_options_and_activations(answer, command
     assert "Examples:" in words
     for expected in ("--activation", "rectified_monomial", "'leaky_relu(alpha=0.1)'", "--sigma-w2", "--json"):
         assert expected in words
+
+
+def test_a_kernel_without_a_function_is_offered_to_the_kernel_command_alone(answer, refused):
+    assert "exp_normalized" not in answer("phase", "--help")[1]
+    assert "for `kernelregime kernel` alone, exp_normalized" in " ".join(answer("kernel", "--help")[1].split())
+    for command in ("phase", "diagnose"):
+        line = refused(command, "--activation", "exp_normalized")
+        assert line.endswith("got exp_normalized, which is a kernel only; use `kernelregime kernel`, or another --activation")
 
 
 def test_an_activation_may_carry_its_parameters(answer):

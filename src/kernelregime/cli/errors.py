@@ -7,10 +7,11 @@ from typing import Any
 
 import typer
 
-from kernelregime._checks import InputError, RunError, fail
+from kernelregime._checks import ALIKE, InputError, RunError, fail
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]  # of the parser, which typer does not name
 _KINDS = (("integer", "an integer"), ("float", "a number"), ("number", "a number"))  # a word of the parser's message, and ours
+_ELSEWHERE = {"lr": "learning-rate", "epochs": "steps"}  # what other programs call our options
 
 
 def usage(error: Any) -> str:
@@ -42,8 +43,10 @@ def failure(error: BaseException) -> str | None:
 
 
 def _nearest(name: str, choices: list[str], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else otherwise
+    bare = {choice.lstrip("-"): choice for choice in choices}  # hyphens make all options alike
+    wanted = name.lstrip("-").lower()
+    near = difflib.get_close_matches(_ELSEWHERE.get(wanted, wanted), bare, n=1, cutoff=ALIKE)
+    return f"did you mean {bare[near[0]]}?" if near else otherwise
 
 
 def _unknown_option(error: Any, command: str) -> str | None:

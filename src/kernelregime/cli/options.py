@@ -9,7 +9,7 @@ from kernelregime._checks import fail, integer, one_of, real
 from kernelregime.cli import sizes
 from kernelregime.cli.wording import flag
 
-# the names of `activations.REGISTRY` and `activations.FAMILIES`, which cannot be read without JAX
+# the names of `activations.REGISTRY` and `activations.FAMILIES` with a φ, and those without; they cannot be read without JAX
 ACTIVATIONS = (
     "abrelu",
     "abs",
@@ -17,10 +17,10 @@ ACTIVATIONS = (
     "elu",
     "erf",
     "exp",
-    "exp_normalized",
     "gabor",
     "gaussian",
     "gelu",
+    "hard_tanh",
     "hermite",
     "identity",
     "leaky_relu",
@@ -29,6 +29,7 @@ ACTIVATIONS = (
     "rbf",
     "rectified_monomial",
     "relu",
+    "relu6",
     "sigmoid",
     "sigmoid_like",
     "sign",
@@ -37,6 +38,7 @@ ACTIVATIONS = (
     "softplus",
     "tanh",
 )
+KERNELS_ONLY = ("exp_normalized",)
 # those of `data.names`
 DATA = ("digits", "gaussian", "sphere", "mnist", "fashion-mnist", "cifar10")
 LARGEST = 1e6  # of a variance: beyond it float32 overflows in a few layers
@@ -44,9 +46,10 @@ RATES = (1e-30, 1e6)  # learning rates whose squares, and those of 1/(rate × st
 LARGEST_SEED = 2**31 - 2  # one more is used as well, and keys are made from 32-bit integers
 DEEPEST = 10_000  # weight layers: every one is compiled
 
-Activation = Annotated[
-    str,
-    typer.Option(help=f"{', '.join(ACTIVATIONS)}; parameters in brackets: 'leaky_relu(alpha=0.1)', 'polynomial(coef=0.3 0.8)'."),
+_BRACKETS = "parameters in brackets: 'leaky_relu(alpha=0.1)', 'polynomial(coef=0.3 0.8)'."
+Activation = Annotated[str, typer.Option(help=f"{', '.join(ACTIVATIONS)}; {_BRACKETS}")]
+ActivationOrKernel = Annotated[
+    str, typer.Option(help=f"{', '.join(ACTIVATIONS)}; for `kernelregime kernel` alone, {', '.join(KERNELS_ONLY)}; {_BRACKETS}")
 ]
 SigmaW2 = Annotated[float, typer.Option(help="Variance σ_w² of the weights (times 1/fan-in).")]
 SigmaB2 = Annotated[
@@ -75,7 +78,7 @@ class Network:
     network: Annotated[str, typer.Option(help="Kind of network: mlp.")] = "mlp"
     depth: Annotated[int, typer.Option(help="Weight layers (hidden layers + 1).")] = 5
     width: Annotated[int, typer.Option(help="Units of every hidden layer.")] = 512
-    activation: Activation = "relu"
+    activation: ActivationOrKernel = "relu"
     sigma_w2: SigmaW2 = 2.0
     sigma_b2: SigmaB2 = None
     parameterization: Annotated[str, typer.Option(help="ntk or standard.")] = "ntk"
