@@ -21,6 +21,12 @@ def test_every_message_says_expected_got_and_what_to_do():
     assert issubclass(InputError, ValueError)
 
 
+def test_what_is_counted_is_one_or_several():
+    assert [_checks.counted(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert [_checks.counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert "x to have 1 row;" in message(_checks.array, "x", np.ones((2, 3)), rows=1)
+
+
 def test_the_nearest_name_is_suggested_and_a_distant_one_is_not():
     assert (
         message(_checks.one_of, "color", "gren", ["red", "green"])
@@ -85,8 +91,8 @@ def test_lists_and_jax_arrays_are_arrays():
         (1.0, {"ndim": (1, 2)}, "x to be 1-dimensional or 2-dimensional", "shape ()"),
         (np.ones((0, 3)), {}, "x to hold at least one value", "shape (0, 3)"),
         (np.ones((2, 3)), {"rows": 3}, "x to have 3 rows", "shape (2, 3)"),
-        ([1.0, math.nan, math.inf], {}, "x to be finite", "2 NaN or infinite value(s)"),
-        (jnp.asarray([1.0, math.nan], jnp.bfloat16), {}, "x to be finite", "1 NaN or infinite value(s)"),
+        ([1.0, math.nan, math.inf], {}, "x to be finite", "2 NaN or infinite values"),
+        (jnp.asarray([1.0, math.nan], jnp.bfloat16), {}, "x to be finite", "1 NaN or infinite value"),
     ],
 )
 def test_what_is_wrong_with_an_array_is_named(value, options, wanted, got):

@@ -22,6 +22,11 @@ def fail(expected: str, got: object, do: str) -> InputError:
     return InputError(f"expected {expected}; got {got}; {do}")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`number` with the noun it counts: 1 row, 2 rows; `plural` where it is not the noun with an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     """`value`, if it is among `choices`; otherwise an error that suggests the nearest."""
     names = sorted(choices)
@@ -77,8 +82,8 @@ def array(
     if out.size == 0:
         raise fail(f"{name} to hold at least one value", f"shape {out.shape}", "give at least one row and one column")
     if rows is not None and out.shape[0] != rows:
-        raise fail(f"{name} to have {rows} rows", f"shape {out.shape}", "give one row for every point")
+        raise fail(f"{name} to have {counted(rows, 'row')}", f"shape {out.shape}", "give one row for every point")
     if finite and out.dtype.kind not in "iub" and not np.isfinite(out).all():
         bad = int(np.size(out) - np.isfinite(out).sum())
-        raise fail(f"{name} to be finite", f"{bad} NaN or infinite value(s)", "remove or impute them")
+        raise fail(f"{name} to be finite", counted(bad, "NaN or infinite value"), "remove or impute them")
     return out

@@ -76,3 +76,9 @@ def test_what_does_not_fit_is_refused_in_one_line(call):
     with pytest.raises(InputError, match=r"expected .*; got .*; ") as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("columns", "words"), [(1, "targets with 1 column, as"), (2, "targets with 2 columns, as")])
+def test_the_columns_expected_are_counted(columns, words):
+    with pytest.raises(InputError, match=words):
+        classification_error(np.ones((3, columns)), np.ones((3, 3)))

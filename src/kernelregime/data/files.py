@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelregime._checks import array, fail
+from kernelregime._checks import array, counted, fail
 from kernelregime.data.dataset import Source
 
 POINTS = ("x", "images", "data")
@@ -42,7 +42,7 @@ def joined(name: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, w
         raise fail("x_train and x_test in one type (uint8 is divided by 255)", got, "convert both to float64")
     train, test = points(f"x_train{where}", x_train), points(f"x_test{where}", x_test)
     if train.shape[1] != test.shape[1]:
-        raise fail(f"x_test with {train.shape[1]} features, as x_train has", f"{test.shape[1]}", "give both in the same format")
+        raise fail(f"x_test with {counted(train.shape[1], 'feature')}, as x_train has", f"{test.shape[1]}", "give both in the same format")
     y, y_other = _targets(f"y_train{where}", y_train, len(train)), _targets(f"y_test{where}", y_test, len(test))
     if y.shape[1:] != y_other.shape[1:] or (y.dtype.kind in "USO") != (y_other.dtype.kind in "USO"):
         got = f"{y.dtype} {y.shape} and {y_other.dtype} {y_other.shape}"
@@ -67,7 +67,9 @@ def _targets(name: str, value: Any, rows: int) -> np.ndarray:
     if y.dtype.kind not in "USObiuf":
         raise fail(f"{name} to hold labels or numbers", f"dtype {y.dtype}", "convert it")
     if y.ndim == 0 or len(y) != rows:
-        raise fail(f"{name} with {rows} rows, one for every point", f"shape {y.shape}", "give one label or target for every point")
+        raise fail(
+            f"{name} with {counted(rows, 'row')}, one for every point", f"shape {y.shape}", "give one label or target for every point"
+        )
     if y.dtype.kind == "f":
         _check_finite(name, y)
     return y
@@ -166,7 +168,7 @@ def _fault(path: Path, skip: int, numbers: int) -> str:
                 continue
             width = width or len(row)
             if len(row) != width:
-                return f"{len(row)} columns in line {rows.line_num}, where the first row has {width}"
+                return f"{counted(len(row), 'column')} in line {rows.line_num}, where the first row has {width}"
             for column, cell in enumerate(row, 1):
                 if not cell.strip():
                     return f"an empty cell in line {rows.line_num}, column {column}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelregime._checks import fail
+from kernelregime._checks import counted, fail
 from kernelregime.data import Dataset
 from kernelregime.data.dataset import Source
 from kernelregime.data.files import joined, single
@@ -72,7 +72,7 @@ def _check_parts(dataset: Dataset) -> None:
         for name in (f"y_{part}", f"labels_{part}"):
             value = getattr(dataset, name)
             if value is not None and len(value) != len(x):
-                raise fail(f"{name} with {len(x)} rows, as x_{part} has", f"{len(value)}", "give one row for every point")
+                raise fail(f"{name} with {counted(len(x), 'row')}, as x_{part} has", f"{len(value)}", "give one row for every point")
         for name in (f"x_{part}", f"y_{part}"):
             if not np.isfinite(getattr(dataset, name)).all():
                 raise fail(f"{name} to be finite", "NaN or infinity", "remove or impute them")

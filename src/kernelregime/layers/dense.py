@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kernelregime._checks import fail, integer, one_of, real
+from kernelregime._checks import counted, fail, integer, one_of, real
 from kernelregime.layers.base import Layer, Shape
 from kernelregime.layers.moments import Moments, affine
 
@@ -73,7 +73,7 @@ class Dense(Layer):
     def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """W x + b."""
         if x.shape[-1] != params["w"].shape[0]:
-            raise fail(f"inputs with {params['w'].shape[0]} features", f"shape {x.shape}", "give x of shape (N, features)")
+            raise fail(f"inputs with {counted(params['w'].shape[0], 'feature')}", f"shape {x.shape}", "give x of shape (N, features)")
         h = x @ params["w"]
         bias = params.get("b")
         if self.parameterization == "ntk":

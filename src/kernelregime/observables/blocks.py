@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from kernelregime._checks import fail
+from kernelregime._checks import counted, fail
 from kernelregime.observables.alignment import square
 
 
@@ -42,7 +42,11 @@ def block_means(gram: Any, labels: Any) -> BlockMeans:
     member = (index[:, None] == np.arange(classes.size)).astype(np.float64)
     count = member.sum(0)
     if classes.size < 2 or count.max() < 2:
-        raise fail("at least two classes and a class with two points", f"{classes.size} class(es) on {points} points", "give more points")
+        raise fail(
+            "at least two classes and a class with two points",
+            f"{counted(classes.size, 'class', 'classes')} on {counted(points, 'point')}",
+            "give more points",
+        )
     sums = member.T @ theta @ member
     diagonal = np.diagonal(theta, axis1=-2, axis2=-1)
     same = np.diagonal(sums, axis1=-2, axis2=-1)

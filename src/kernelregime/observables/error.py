@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from kernelregime._checks import array, fail
+from kernelregime._checks import array, counted, fail
 
 
 def _outputs(value: Any) -> np.ndarray:
@@ -58,7 +58,9 @@ def _labels(targets: Any, points: int, outputs: int) -> np.ndarray:
     y = array("targets", targets, ndim=(1, 2), rows=points)
     if y.ndim == 2:
         if y.shape[1] != outputs:
-            raise fail(f"targets with {outputs} column(s), as the outputs have", f"shape {y.shape}", "give labels (M,) or targets (M, O)")
+            raise fail(
+                f"targets with {counted(outputs, 'column')}, as the outputs have", f"shape {y.shape}", "give labels (M,) or targets (M, O)"
+            )
         return np.asarray(y[:, 0] > 0, dtype=np.intp) if outputs == 1 else np.argmax(y, axis=1)
     classes = max(outputs, 2)
     whole = np.asarray(y, dtype=np.intp)

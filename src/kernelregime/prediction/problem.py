@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelregime._checks import array, fail, real
+from kernelregime._checks import array, counted, fail, real
 from kernelregime._linalg import Spectrum, eigen, symmetric
 from kernelregime._precision import resolve
 
@@ -50,7 +50,7 @@ def pose(gram: Any, targets: Any, initial: Any = None, dtype: Any = None) -> Pro
     spectrum = spectrum_of(gram, dtype)
     coupled = outputs > 1 and spectrum.size == y.size and (isinstance(gram, Spectrum) or np.ndim(gram) == 4)
     if spectrum.size != (y.size if coupled else points):
-        wanted = f"targets for a gram of {spectrum.size} rows"
+        wanted = f"targets for a gram of {counted(spectrum.size, 'row')}"
         raise fail(wanted, f"targets of shape {y.shape}", "give one row of targets for every train point")
     work = spectrum.vectors.dtype
     f0 = np.zeros_like(y) if initial is None else columns("initial", initial)
@@ -90,7 +90,7 @@ def cross_of(name: str, cross: Any, spectrum: Spectrum) -> np.ndarray:
     """`cross` flattened and in the precision of the spectrum, one column for every row of the Gram."""
     out = flatten(name, cross)
     if out.shape[1] != spectrum.size:
-        wanted = f"{name} to be K(test, train) with {spectrum.size} columns"
+        wanted = f"{name} to be K(test, train) with {counted(spectrum.size, 'column')}"
         raise fail(wanted, f"shape {np.shape(cross)}", "give one row for every test point (transpose it?)")
     return out.astype(spectrum.vectors.dtype)
 
