@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 from comparison import exact, kernels, translate
+
+from kernelregime import activations, layers
 
 pytestmark = pytest.mark.usefixtures("quick_grams")
 FOLDER = Path(__file__).parent / "oracle"
@@ -233,3 +236,12 @@ def test_the_table_counts_each_group_and_shows_every_failure(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "FAILED fc/case: nngp_12 has shape" in out
     assert out.endswith("0 passed, 1 failed, 0 unsupported\n")
+
+
+def test_the_rule_of_the_reference_that_is_not_symmetric_is_known_by_its_kind_whatever_its_name():
+    ordinary = [["Dense", {"out_dim": 4}], ["Erf", {}]]
+    assert not translate.lopsided(translate.network(ordinary))
+    rule = ["ElementwiseNumerical", {"fn": "tanh", "deg": 5}]
+    assert translate.lopsided(translate.network([*ordinary, ["Dense", {"out_dim": 4}], rule]))
+    named = layers.Activation(activations.Nonlinearity(replace(activations.REGISTRY["erf"], name="erf at 5 nodes", parameters=())))
+    assert not translate.lopsided(layers.Sequential((named,)))

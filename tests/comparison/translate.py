@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +42,13 @@ def _activation(name: str, ignored: tuple[str, ...] = ()) -> Callable[..., Layer
     return translate
 
 
+@dataclass(frozen=True, eq=False)
+class NumericalKind(Kind):
+    """A nonlinearity with a rule of the reference's own; `lopsided`: the rule is not symmetric in its two points."""
+
+    lopsided: bool = True
+
+
 def _numerical(fn: str, deg: int) -> Layer:
     function = getattr(jax.nn, fn, None) or getattr(jnp, fn, None)
     if function is None:
@@ -49,7 +57,7 @@ def _numerical(fn: str, deg: int) -> Layer:
 
 
 @lru_cache(maxsize=64)
-def numerical_kind(function: Callable[..., Any], degree: int) -> Kind:
+def numerical_kind(function: Callable[..., Any], degree: int) -> NumericalKind:
     """φ with the reference's own rule: a product of two Gauss-Hermite rules, u = √(2a) x, v = c√(2/a) x + √(2(b - c²/a)) y."""
     nodes, weights = roots_hermite(degree)
     slope = jnp.vectorize(jax.grad(function))
@@ -76,7 +84,7 @@ def numerical_kind(function: Callable[..., Any], degree: int) -> Kind:
 
         return Dual(gap(1), gap(-1), jnp.tensordot(slope(first) * slope(second), grid, 2))
 
-    return Kind(f"{getattr(function, '__name__', 'function')} at {degree} nodes", function, slope, second_moment, dual)
+    return NumericalKind(f"{getattr(function, '__name__', 'function')} at {degree} nodes", function, slope, second_moment, dual)
 
 
 def _nothing(**_: Any) -> None:
@@ -169,7 +177,7 @@ def kinked(net: Sequential) -> bool:
 
 def lopsided(net: Sequential) -> bool:
     """Whether the reference's rule for an activation of the network is not symmetric in its two points."""
-    return any(isinstance(layer, Activation) and layer.nonlinearity.name.endswith(" nodes") for layer in net.layers)
+    return any(isinstance(layer, Activation) and getattr(layer.nonlinearity.kind, "lopsided", False) for layer in net.layers)
 
 
 def singular(net: Sequential) -> bool:
