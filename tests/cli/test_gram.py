@@ -94,6 +94,8 @@ def test_an_interrupted_command_says_what_is_kept_and_goes_on(tmp_path, compiled
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "k.zarr keeps the tiles that are done; the same command goes on" in " ".join(errors.splitlines())
+    assert "Traceback" not in errors
+    assert "leaked" not in errors
     assert not (tmp_path / "k.zarr.lock").exists()
     again = subprocess.run([*command, "--quiet", "--json"], env=compiled, capture_output=True, text=True, check=True, timeout=120)
     told = json.loads(again.stdout)

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,3 +187,12 @@ def test_without_the_extra_the_message_names_it(tmp_path, monkeypatch):
 def test_a_problem_without_an_identity_has_no_store(tmp_path):
     with pytest.raises(InputError, match="a problem with an identity= for a store"):
         stored(tmp_path / "k.zarr", grams.Problem(Dots(), 21, None, {"nngp": grams.Output()}, np.dtype("float64"), 100.0))
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_the_tiles_and_not_of_the_matrix(tmp_path):
+    script, budget, points = Path(__file__).with_name("large_gram.py"), 16_000_000, 5000
+    command = [sys.executable, str(script), str(tmp_path), str(budget), str(points)]
+    rise = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
+    assert store.open(tmp_path / "large").ntk.nbytes == 8 * points**2 == 200_000_000
+    assert rise < 4 * budget

@@ -1,5 +1,6 @@
 """Tiles on a Dask cluster: a local one of spawned processes on 127.0.0.1, or that of a scheduler elsewhere."""
 
+import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,7 @@ def _client(address: str, workers: int) -> Iterator[Any]:
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
+            client.run(_ignore_interrupts)
             yield client
         return
     try:
@@ -121,3 +123,8 @@ def _client(address: str, workers: int) -> Iterator[Any]:
         raise fail("the address of a running Dask scheduler", got, "start one: dask scheduler --host 127.0.0.1") from error
     with client:
         yield client
+
+
+def _ignore_interrupts() -> None:
+    """In a worker: interrupts are for the process that started it to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

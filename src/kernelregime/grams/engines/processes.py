@@ -56,9 +56,10 @@ def _pool(file: Path, plan: Plan, waiting: deque[Place], workers: int) -> Genera
     finally:
         waiting.extendleft(running.values())
         workers_left = list((getattr(pool, "_processes", None) or {}).values())  # there is no public way before Python 3.14
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in workers_left:
             process.terminate()
+        pool.shutdown(cancel_futures=True)
+        del pool  # an interrupt holds on to this frame, and the process may leave without cleaning up its semaphores
 
 
 def _start() -> None:
