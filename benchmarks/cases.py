@@ -21,20 +21,22 @@ def _points(n, d, dtype):
     return np.random.RandomState(0).randn(n, d).astype(dtype)
 
 
-def _fc_ours(n, depth, activation, dtype):
+def _fc_ours(n, depth, activation, sigma_b2, dtype):
     from kernelregime import infinite, networks
 
-    network, x = networks.mlp(depth=depth + 1, width=512, activation=activation), _points(n, 784, dtype)
-    return lambda: infinite.gram(network, x, dtype=dtype, workers=2)
+    network = networks.mlp(depth=depth + 1, width=512, activation=activation, sigma_b2=sigma_b2)
+    x = _points(n, 784, dtype)
+    return lambda: infinite.gram(network, x, dtype=dtype, workers=1 if sigma_b2 is None else 2)
 
 
-def _fc_peer(n, depth, activation, dtype):
+def _fc_peer(n, depth, activation, sigma_b2, dtype):
     import jax
     from neural_tangents import stax
 
     phi = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}[activation]
-    hidden = [layer for _ in range(depth) for layer in (stax.Dense(512, W_std=2**0.5), phi())]
-    _, _, kernel = stax.serial(*hidden, stax.Dense(1, W_std=2**0.5))
+    weights = {"W_std": 2**0.5, "b_std": None if sigma_b2 is None else sigma_b2**0.5}
+    hidden = [layer for _ in range(depth) for layer in (stax.Dense(512, **weights), phi())]
+    _, _, kernel = stax.serial(*hidden, stax.Dense(1, **weights))
     both = jax.jit(lambda x: (lambda k: (k.nngp, k.ntk))(kernel(x, None, ("nngp", "ntk"))))
     x = jax.numpy.asarray(_points(n, 784, dtype))
     return lambda: jax.block_until_ready(both(x))
@@ -131,8 +133,8 @@ def _dispersion_peer(width, depth, inputs, draws, dtype):
     return lambda: jax.block_until_ready(sample(keys))
 
 
-def _fc(n, depth, dtype, activation="relu"):
-    return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation}, dtype)
+def _fc(n, depth, dtype, activation="relu", sigma_b2=None):
+    return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation, "sigma_b2": sigma_b2}, dtype)
 
 
 def _empirical(n, outputs, output):
@@ -145,6 +147,10 @@ CASES = {
     "fc_relu_L3_f64": _fc(2000, 3, "float64"),
     "fc_relu_L10_f32": _fc(2000, 10, "float32"),
     "fc_relu_L10_f64": _fc(2000, 10, "float64"),
+    "fc_relu_L10_n5000_f32": _fc(5000, 10, "float32"),
+    "fc_relu_L10_n5000_f64": _fc(5000, 10, "float64"),
+    "fc_relu_L10_biases_f32": _fc(2000, 10, "float32", sigma_b2=0.1),
+    "fc_relu_L10_biases_f64": _fc(2000, 10, "float64", sigma_b2=0.1),
     "fc_erf_L10_f32": _fc(2000, 10, "float32", "erf"),
     "fc_erf_L10_f64": _fc(2000, 10, "float64", "erf"),
     "empirical_O1": _empirical(100, 1, "trace"),
