@@ -1,7 +1,8 @@
 """The worst error of every dual activation over a grid of variances and correlations, as a table: `python benchmarks/accuracy.py [NAME …]`.
 
 References: closed forms in 60 digits (tests/comparison/closed_forms.py), and Gauss-Legendre panels in polar coordinates for the rest
-(tests/laws/gaussian.py), neither of which shares code with the library.
+(tests/laws/gaussian.py), or of kinks elsewhere than at 0 integrals of conditional means in 27 digits (tests/activations/test_piecewise.py),
+none of which share code with the library.
 """
 
 import math
@@ -14,11 +15,12 @@ import mpmath
 import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path += [str(TESTS), str(TESTS / "laws")]
+sys.path += [str(TESTS), str(TESTS / "laws"), str(TESTS / "activations")]
 
 from comparison import closed_forms, exact  # noqa: E402
 from gaussian import expectation  # noqa: E402
 from registry import ACTIVATIONS  # noqa: E402
+from test_piecewise import CASES, expected, moment  # noqa: E402
 
 from kernelregime import _precision, activations  # noqa: E402
 from kernelregime.activations.analytic import SIGMOID_LIKE_SCALE  # noqa: E402
@@ -73,6 +75,16 @@ def in_many_digits(expectations, a, b, w):
         return float(value / mpmath.sqrt(aa * bb)), float(slope), float(mpmath.sqrt(da * db))
 
 
+def by_conditional_means(kinks, lines, a, b, w):
+    """The same of a piecewise linear φ, from 27 digits."""
+    with mpmath.workdps(27):
+        angle = min(max(mpmath.acos(1 - mpmath.mpf(float(w))), mpmath.mpf(10) ** -24), mpmath.pi - mpmath.mpf(10) ** -24)
+        value, slope = expected(kinks, lines, mpmath.mpf(a), mpmath.mpf(b), angle)
+        squares = [moment(kinks, lines, mpmath.mpf(q)) for q in (a, b)]
+        slopes = [expected(kinks, lines, q, q, mpmath.mpf(10) ** -24)[1] for q in map(mpmath.mpf, (a, b))]
+        return float(value / mpmath.sqrt(squares[0] * squares[1])), float(slope), float(mpmath.sqrt(slopes[0] * slopes[1]))
+
+
 def by_panels(phi, a, b, w):
     """The same by quadrature; more nodes for larger variances."""
     moment = _moments(phi)
@@ -96,7 +108,12 @@ def _moments(phi):
 
 def row(name, phi):
     """Worst errors of value and slope, the worst of the library's own estimates, and the largest variance with finite moments."""
-    expectations = CLOSED[name]() if name in CLOSED else None
+    if name in CLOSED:
+        reference, expectations = "60 digits", partial(in_many_digits, CLOSED[name]())
+    elif name in CASES:
+        reference, expectations = "27 digits", partial(by_conditional_means, *CASES[name][1:])
+    else:
+        reference, expectations = "panels", partial(by_panels, phi)
     worst, largest = np.zeros(3), 0.0
     for a, b in VARIANCES:
         if not np.isfinite(np.asarray(phi.second_moment(jnp.asarray([a, b])))).all():
@@ -105,11 +122,10 @@ def row(name, phi):
         w = np.array([*GAPS, *(2 - gap for gap in GAPS[-2::-1])])
         dual = phi.dual(jnp.full(w.shape, a), jnp.full(w.shape, b), jnp.asarray(w), jnp.asarray(2 - w))
         for i, gap in enumerate(w):
-            rho, slope, scale = by_panels(phi, a, b, gap) if expectations is None else in_many_digits(expectations, a, b, gap)
+            rho, slope, scale = expectations(a, b, gap)
             value = max(abs(float(dual.one_minus[i]) - (1 - rho)), abs(float(dual.one_plus[i]) - (1 + rho)))
             worst = np.maximum(worst, [value, abs(float(dual.derivative[i]) - slope) / (scale or 1.0), float(dual.error)])
     route = "closed form" if phi.kind.bytes_per_point(np.float64) == 0 else "quadrature"
-    reference = "panels" if expectations is None else "60 digits"
     return f"| {name} | {route} | {reference} | {worst[0]:.0e} | {worst[1]:.0e} | {worst[2]:.0e} | {largest:g} |"
 
 

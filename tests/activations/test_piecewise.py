@@ -17,7 +17,7 @@ def shrink(x):
 
 # φ, its kinks, and its slopes and values at 0 of the lines between them
 CASES = {
-    "hard tanh": (jax.nn.hard_tanh, (-1.0, 1.0), ((0, -1), (1, 0), (0, 1))),
+    "hard_tanh": (jax.nn.hard_tanh, (-1.0, 1.0), ((0, -1), (1, 0), (0, 1))),
     "relu6": (jax.nn.relu6, (0.0, 6.0), ((0, 0), (1, 0), (0, 6))),
     "soft shrink": (shrink, (-0.3, 0.3), ((1, mp.mpf(0.3)), (0, 0), (1, -mp.mpf(0.3)))),
     "shifted relu": (lambda x: 1 + jax.nn.relu(x), (0.0,), ((0, 1), (1, 1))),
