@@ -1,6 +1,6 @@
 import pytest
 
-from kernelregime.cli import diagnose, kernel, options
+from kernelregime.cli import diagnose, options
 from kernelregime.cli.wording import flags, in_flags
 
 NAMES = [item for group in (options.Network, diagnose.Data, diagnose.Training, options.Output) for item in group.__dataclass_fields__]
@@ -37,7 +37,7 @@ def test_messages_name_options_by_their_flags_and_leave_everything_else(message,
 def test_the_kernel_command_names_its_own_options(refused, tmp_path):
     line = refused("kernel", "--data", "digits", "--points", "15", "--out", str(tmp_path / "k"))
     assert line.startswith("expected --points to be a multiple of the 10 classes")
-    assert kernel.Points.__dataclass_fields__.keys() & {"points_train", "points_test"} == set()
+    assert options.Points.__dataclass_fields__.keys() & {"points_train", "points_test"} == set()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def _note(number: int, frame: FrameType | None) -> NoReturn:
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
     """A context in which an interrupt is remembered even where its exception is lost, as in a callback of the garbage collector."""
+    _seen.clear()
     before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
         yield  # ignored, or someone else's
@@ -35,7 +36,6 @@ def watched() -> Iterator[None]:
         if lost.exc_type is not KeyboardInterrupt:
             hook(lost)
 
-    _seen.clear()
     signal.signal(signal.SIGINT, _note)
     sys.unraisablehook = quiet
     try:
