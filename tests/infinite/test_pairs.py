@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from registry import NETWORKS, points
 
-from kernelregime import infinite, networks
+from kernelregime import activations, infinite, networks
 from kernelregime._precision import enter
-from kernelregime.infinite.pairs import Pairs, Points, portable
+from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.layers import Dense
 
 
@@ -42,3 +42,17 @@ def test_variances_on_a_device_keep_their_digits_where_64_bits_are_not_on():
     leaves = jax.tree.leaves(again, is_leaf=lambda n: isinstance(n, Dense))
     assert not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(again))
     assert leaves[0].sigma_w2 == 1 / 3
+
+
+THREE = activations.from_function(lambda x: jnp.clip(x, -1, 1) + 2 * jax.nn.relu(x), kinks=(-1.0, 0.0, 1.0))
+SHIFTED = activations.from_function(lambda x: 1 + jax.nn.relu(x), kinks=(0.0,))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "erf", "gabor", "relu6", "rbf", SHIFTED, THREE])
+def test_a_program_needs_no_more_for_a_pair_than_is_planned_for(activation):
+    phi, n = activations.get(activation), 128
+    k, w = np.linspace(0.9, 1.1, n), np.full((n, n), 0.5)
+    layers = networks.mlp(depth=4, width=8, activation=phi, sigma_b2=0.1).folded()
+    with enter("float64"):
+        program = propagate.lower(layers, k[:, None], k[None], w, 2 - w, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
+    assert program.memory_analysis().temp_size_in_bytes <= (phi.kind.numbers_per_pair + 1) * 8 * n * n

@@ -72,6 +72,7 @@ ERF = kind_of(
     _erf_derivative,
     _ERF,
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
+    numbers_per_pair=84,
 )
 # erf fitted to the logistic function
 SIGMOID_LIKE_SCALE = 1 / 2.4020563531719796
@@ -81,6 +82,7 @@ SIGMOID_LIKE = Kind(
     lambda x: _erf_derivative(x, 0.5, SIGMOID_LIKE_SCALE, 0.5),
     lambda q: _erf_moment(q, 0.5, SIGMOID_LIKE_SCALE, 0.5),
     lambda a, b, w, v: dual_of(_ERF, a, b, w, v, 0.5, SIGMOID_LIKE_SCALE, 0.5),
+    numbers_per_pair=84,
 )
 
 
@@ -137,6 +139,7 @@ GELU = kind_of(
     lambda x: x * _normal_cdf(x),
     lambda x: _normal_cdf(x) + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi),
     Form(_gelu_moment, _gelu_top, _gelu_lost, None, _gelu_slope),
+    numbers_per_pair=49,
 )
 
 
@@ -187,6 +190,7 @@ SIN = kind_of(
     lambda x, a, b, c: a * b * jnp.cos(b * x + c),
     _SIN,
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
+    numbers_per_pair=73,
 )
 
 
@@ -206,6 +210,7 @@ COS = kind_of(
     lambda x, a, b, c: -a * b * jnp.sin(b * x + c),
     _shifted(_SIN),
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
+    numbers_per_pair=73,
 )
 
 
@@ -224,4 +229,5 @@ RBF = kind_of(
     lambda x, gamma: math.sqrt(2) * _gamma_root(gamma).astype(x.dtype) * jnp.cos(_gamma_root(gamma).astype(x.dtype) * x + math.pi / 4),
     Form(_rbf_form(_sin_moment), _rbf_form(_sin_top), _rbf_form(_sin_lost), None, _rbf_form(_sin_slope)),
     parameters=(("gamma", 1.0),),
+    numbers_per_pair=16,
 )

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from kernelregime.activations.series import horner
+
 _TERMS, _BITS = 72, 400  # terms of the series, the last below 1e-21 at m = 1; fixed point for coefficients to 1e55
 
 
@@ -50,19 +52,12 @@ def _economized(series: list[int], accuracy: int) -> list[float]:
         series = [c - series[-1] * t // known[-1] for c, t in zip(series, known, strict=True)][:-1]
 
 
-def _horner(coefficients: list[float], x: Array) -> Array:
-    total = jnp.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * x + coefficient
-    return total
-
-
 def acute(m: Array) -> tuple[Array, Array]:
     """η and sin η - η cos η for the angle η in [0, π/2] with 1 - cos η = m, both to relative accuracy."""
     arc, excess = _polynomials(m.dtype.name)
     m = jnp.minimum(m, 1)
     root = safe_sqrt(2 * m)
-    return root * _horner(arc, m), m * root * _horner(excess, m)
+    return root * horner(arc, m), m * root * horner(excess, m)
 
 
 def angle(w: Array, v: Array) -> Array:

@@ -34,6 +34,7 @@ EXP = kind_of(
     lambda x, a, b: a * b * jnp.exp(b * x),
     Form(lambda q, a, b: a * a * jnp.exp(2 * b * b * q), _exp_top, _exp_lost, None, _exp_slope),
     parameters=(("a", 1.0), ("b", 1.0)),
+    numbers_per_pair=16,
 )
 
 
@@ -75,6 +76,7 @@ GAUSSIAN = kind_of(
     lambda x, a, b: 2 * a * b * x * jnp.exp(b * x * x),
     Form(_gaussian_moment, _gaussian_top, _gaussian_lost, None, _gaussian_slope),
     parameters=(("a", 1.0), ("b", -1.0)),
+    numbers_per_pair=16,
 )
 
 
@@ -132,6 +134,7 @@ GABOR = kind_of(
     lambda x: jnp.exp(-x * x) * (jnp.cos(x) - 2 * x * jnp.sin(x)),
     Form(_gabor_moment, _gabor_top, _gabor_lost, _gabor_kept, _gabor_slope),
     odd=True,
+    numbers_per_pair=160,
 )
 
 
@@ -153,4 +156,5 @@ EXP_NORMALIZED = Kind(
     _exp_normalized_dual,
     parameters=(("gamma", 1.0), ("shift", -1.0)),
     finite=False,
+    numbers_per_pair=16,
 )

@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from kernelregime._checks import integer
 from kernelregime.activations.angles import acute, angle, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
+from kernelregime.activations.series import legendre
 
 
 def two_slopes(a: Array, b: Array, w: Array, v: Array, below: Any, above: Any, at_zero: Any) -> Dual:
@@ -121,16 +121,9 @@ SIGN = Kind(
 )
 
 
-@lru_cache(maxsize=16)
-def _nodes(degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre on [0, 1], exact to rounding for trigonometric polynomials of this degree over half a period."""
-    x, weight = np.polynomial.legendre.leggauss(24 + 2 * degree)
-    return (x + 1) / 2, weight / 2
-
-
 def _integral(degree: int, theta: Array, integrand: Any) -> Array:
-    """∫_0^θ of `integrand`, by the rule, one node after another so that no array of nodes and pairs is formed."""
-    nodes, weights = (jnp.asarray(part, theta.dtype) for part in _nodes(degree))
+    """∫_0^θ of `integrand`, a trigonometric polynomial, one node after another so that no array of nodes and pairs is formed."""
+    nodes, weights = (jnp.asarray(part, theta.dtype) for part in legendre(24 + 2 * degree))
 
     def step(total: Array, rule: tuple[Array, Array]) -> tuple[Array, None]:
         return total + rule[1] * integrand(rule[0] * theta), None
@@ -183,4 +176,5 @@ def _rectified_monomial(d: int) -> Kind:
         kinks=(0.0,) if d < 2 else (),
         homogeneous=d == 1,
         maker=(rectified_monomial, (d,)),
+        numbers_per_pair=16,
     )

@@ -23,6 +23,7 @@ from jaxtyping import Array
 
 from kernelregime.activations.angles import safe_sqrt
 from kernelregime.activations.record import Dual, Kind
+from kernelregime.activations.series import horner, legendre
 
 FARTHEST = 40.0  # standard deviations: beyond, a kink is never met in float64
 WITHIN = 9.0  # standard deviations that integrals over one Gaussian reach; the mass beyond is 2e-19
@@ -30,12 +31,6 @@ PANEL = 52  # Gauss-Legendre nodes between two kinks: z² exp(-z²/2) over 18 st
 NODES = 32  # in each of the two parts of an integral over y
 SMOOTH = 1.5  # σ²y²/8 up to which the Taylor series of the smooth factor is subtracted
 KNOWN = 6  # its terms
-
-
-def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights on [0, 1]."""
-    x, weight = np.polynomial.legendre.leggauss(count)
-    return (x + 1) / 2, weight / 2
 
 
 def _between(edges: Array, integrand: Callable[[Array], Array]) -> Array:
@@ -49,7 +44,7 @@ def _between(edges: Array, integrand: Callable[[Array], Array]) -> Array:
         z = low + rule[0] * width
         return total + jnp.sum(rule[1] * width * jnp.exp(-z * z / 2) * integrand(z), axis=-1), None
 
-    nodes = tuple(jnp.asarray(part, edges.dtype) for part in _legendre(PANEL))
+    nodes = tuple(jnp.asarray(part, edges.dtype) for part in legendre(PANEL))
     start = jnp.zeros(jnp.broadcast_shapes(low.shape[:-1]), edges.dtype)
     return jax.lax.scan(step, start, nodes)[0] / math.sqrt(2 * math.pi)
 
@@ -76,13 +71,6 @@ def _layer(kappa: Array) -> list[Array]:
 def _times(p: list[Array], q: list[Array]) -> list[Array]:
     """The leading terms of a product of two power series."""
     return [sum((p[i] * q[n - i] for i in range(1, n + 1)), p[0] * q[n]) for n in range(len(p))]
-
-
-def _horner(p: list[Array], x: Array) -> Array:
-    total = p[-1]
-    for coefficient in reversed(p[:-1]):
-        total = total * x + coefficient
-    return total
 
 
 def _lost(delta: Array, sigma: Array, reach: Array) -> tuple[Array, Array]:
@@ -115,12 +103,12 @@ def _lost(delta: Array, sigma: Array, reach: Array) -> tuple[Array, Array]:
         far = 2 * jnp.exp(-((delta / jnp.where(y > 0, y, 1)) ** 2) / 8 - scale * y * y) / (1 + y * y) * weight * (reach - first)
         beyond = 2 * (whole - y * y) / ((1 + y * y) * (1 + whole))
         return (
-            totals[0] + near * (smooth - _horner(plain, x * x)) + far,
-            totals[1] + near * (smooth * fall - _horner(weighted, x * x)) + far * beyond,
+            totals[0] + near * (smooth - horner(plain, x * x)) + far,
+            totals[1] + near * (smooth * fall - horner(weighted, x * x)) + far * beyond,
         ), None
 
     start = (first * known[0], first * known[1])
-    return jax.lax.scan(step, start, tuple(jnp.asarray(part, reach.dtype) for part in _legendre(NODES)))[0]
+    return jax.lax.scan(step, start, tuple(jnp.asarray(part, reach.dtype) for part in legendre(NODES)))[0]
 
 
 def _positions(kinks: np.ndarray, q: Array) -> Array:
@@ -201,6 +189,7 @@ def piecewise_kind(
         dual=partial(_dual, function, derivative, where, rises, odd),
         kinks=where,
         odd=odd,
+        numbers_per_pair=50 + 10 * len(where) + 6 * len(where) ** 2,  # sorted positions of both points, and every pair of kinks
     )
 
 

@@ -24,8 +24,8 @@ from jaxtyping import Array
 from kernelregime.activations.angles import angle, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
 
-ORDERS = (96, 512, 4608)  # terms of the series, of which the first that are enough are taken: for tanh at variances to 5, 150 and 10⁴
-ORDERS_BROKEN = (416, 1536, 4608)  # the same for a φ that breaks at 0: for ELU at variances to 10, 500 and 10⁴
+ORDERS = (96, 512, 4608)  # terms of the series, of which the first that are enough are taken: for tanh at variances to 3, 100 and 10⁴
+ORDERS_BROKEN = (416, 1536, 4608)  # the same for a φ that breaks at 0: for ELU at variances to 3, 90 and 10⁴
 STEP = 0.2  # of the radial rule, whose error falls like exp(-8/step)
 NEAREST, FARTHEST = 1e-5, 8.8  # radii; the mass within the first stands at the centre, that beyond the last is 1e-17
 CENTRE = 1e-30  # on the side of 0 that cos t is on
@@ -161,12 +161,18 @@ def _of_batch(size: int, batched: Any, value: Array) -> tuple[Array, bool]:
 def _chosen(functions: Sequence[Callable[[Array], Array]], rules: Sequence[Rule], *variances: Array) -> Array:
     """The position of the shortest rule that is enough for φ and φ' at the largest of the variances."""
     largest = _of_all(jax.lax.stop_gradient(jnp.max(jnp.stack([jnp.max(q, initial=0.0) for q in variances]))))
-    enough = []
-    for rule in rules[:-1]:
+
+    def enough(rule: Rule) -> Array:
         jumps = _at(_jumps(functions[1], largest.dtype), largest) if rule.broken else []
         left = _left(_series(_values(functions, largest, rule), jumps, rule), jumps, rule, largest)
-        enough.append(jnp.max(left) <= (ENOUGH_BROKEN if rule.broken else ENOUGH)[largest.dtype.name])
-    return _of_all(jnp.argmax(jnp.stack([*enough, jnp.asarray(True)])))
+        return jnp.max(left) <= (ENOUGH_BROKEN if rule.broken else ENOUGH)[largest.dtype.name]
+
+    def first(position: int) -> Array:  # a longer one is only tried where the shorter is not enough
+        if position == len(rules) - 1:
+            return jnp.int32(position)
+        return jax.lax.cond(enough(rules[position]), lambda: jnp.int32(position), lambda: first(position + 1))
+
+    return _of_all(first(0))
 
 
 def _left(series: Array, jumps: Sequence[Array], rule: Rule, q: Array) -> Array:

@@ -119,7 +119,7 @@ class Pairs:
                 found[name][i, j] = value[: i.size]
                 if own:
                     found[name][j, i] = value[: i.size]
-            return Block(found, max(error, self.zonal.error))
+            return Block(found, error + self.zonal.error)
         wide, far = 1 - rho, 1 + rho
         wide[i, j], far[i, j] = w, v
         if own:
