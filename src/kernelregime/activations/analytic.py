@@ -1,78 +1,47 @@
 """erf, GELU, sine, cosine and RBF features: activations with elementary duals."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kernelregime.activations.angles import safe_sqrt
-from kernelregime.activations.forms import Form, dual_of, kind_of, squares
-from kernelregime.activations.record import Kind
+from kernelregime.activations.forms import alike, arcs, chosen, first_where, from_differences, from_product, squares
+from kernelregime.activations.record import Dual, Kind
+
+NUMBERS = 16  # a pair, by the compiler's account
 
 # erf(a, b, c): φ(x) = a erf(bx) + c. E φφ = a² (2/π) arcsin(2c/√((1+2p)(1+2q))) + c² (Williams 1997, eq. 11) with p, q the variances of bx.
 
 
-def _erf_arc(q: Array) -> Array:
-    """arcsin(2q/(1+2q)), accurate for every q."""
-    return jnp.arctan2(2 * q, jnp.sqrt(1 + 4 * q))
-
-
-def _erf_fall(p: Array, q: Array, w: Array, v: Array) -> Array:
-    """The arc at ρ = 1 less the arc at ρ, by the sine and cosine of the difference."""
-    root = safe_sqrt(p) * safe_sqrt(q)
-    base, product = jnp.sqrt(1 + 2 * (p + q)), root * root
-    both = jnp.sqrt(1 + 2 * (p + q) + 4 * product * w * v)
-    sine = 2 * root * (4 * product * w * v / (both + base) + w * base)
-    return jnp.arctan2(sine, base * both + 2 * product * (v - w))
-
-
 def _erf_moment(q: Array, a: Any, b: Any, c: Any) -> Array:
-    return a * a * (2 / jnp.pi) * _erf_arc(b * b * q) + c * c
+    x = b * b * q
+    return a * a * (2 / jnp.pi) * jnp.arctan2(2 * x, jnp.sqrt(1 + 4 * x)) + c * c
 
 
-def _erf_norm(p: Array, q: Array, a: Any, b: Any, c: Any) -> Array:
-    norm = safe_sqrt(_erf_moment(p, a, b, c)) * safe_sqrt(_erf_moment(q, a, b, c))
-    return jnp.where(norm > 0, norm, 1)
-
-
-def _erf_top(p: Array, q: Array, a: Any, b: Any, c: Any) -> Array:
-    x, y = b * b * p, b * b * q
-    arc = jnp.arctan2(2 * safe_sqrt(x) * safe_sqrt(y), jnp.sqrt(1 + 2 * (x + y)))
-    return (a * a * (2 / jnp.pi) * arc + c * c) / _erf_norm(p, q, a, b, c)
-
-
-def _erf_lost(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Array:
-    fall = a * a * (2 / jnp.pi) * _erf_fall(b * b * p, b * b * q, w, v) / _erf_norm(p, q, a, b, c)
-    silent = (_erf_moment(p, a, b, c) == 0) | (_erf_moment(q, a, b, c) == 0)
-    return jnp.where(silent, w, fall)
-
-
-def _erf_kept(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Array:
-    return _erf_lost(p, q, v, w, a, b, c) + 2 * c * c / _erf_norm(p, q, a, b, c)
-
-
-def _erf_slope(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Array:
-    x, y = b * b * p, b * b * q
-    return 4 / jnp.pi * (a * b) ** 2 / jnp.sqrt(1 + 2 * (x + y) + 4 * x * y * w * v)
-
-
-_ERF = Form(_erf_moment, _erf_top, _erf_lost, _erf_kept, _erf_slope)
+def _erf_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Dual:
+    found, size, near = arcs(b * b * p, b * b * q, w, v), a * a / jnp.pi, w <= v
+    moments = _erf_moment(p, a, b, c), _erf_moment(q, a, b, c)
+    apart, across = first_where(near, found.lost, 2 * found.total - found.lost)
+    alike_pair = from_differences(size * apart, size * across + 2 * c * c, 2 * size * found.change, moments, w, v)
+    other_pair = from_product(2 * size * jnp.where(near, found.beta, -found.beta) + c * c, moments, w, v)
+    minus, plus = chosen(alike(p, q), alike_pair, other_pair)
+    return Dual(minus, plus, 4 / jnp.pi * (a * b) ** 2 / found.deep, squares=moments)
 
 
 def _erf_derivative(x: Array, a: Any, b: Any, c: Any) -> Array:
     return a * b * (2 / math.sqrt(math.pi)) * jnp.exp(-((b * x) ** 2))
 
 
-ERF = kind_of(
+ERF = Kind(
     "erf",
     lambda x, a, b, c: a * jax.lax.erf(b * x) + c,
     _erf_derivative,
-    _ERF,
+    _erf_moment,
+    _erf_dual,
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
-    numbers_per_pair=84,
+    numbers_per_pair=NUMBERS,
 )
 # erf fitted to the logistic function
 SIGMOID_LIKE_SCALE = 1 / 2.4020563531719796
@@ -81,22 +50,13 @@ SIGMOID_LIKE = Kind(
     lambda x: 0.5 * jax.lax.erf(SIGMOID_LIKE_SCALE * x) + 0.5,
     lambda x: _erf_derivative(x, 0.5, SIGMOID_LIKE_SCALE, 0.5),
     lambda q: _erf_moment(q, 0.5, SIGMOID_LIKE_SCALE, 0.5),
-    lambda a, b, w, v: dual_of(_ERF, a, b, w, v, 0.5, SIGMOID_LIKE_SCALE, 0.5),
-    numbers_per_pair=84,
+    lambda a, b, w, v: _erf_dual(a, b, w, v, 0.5, SIGMOID_LIKE_SCALE, 0.5),
+    numbers_per_pair=NUMBERS,
 )
 
 
-# GELU: φ(x) = x Φ(x). With D = (1+a)(1+b) - c², α = arcsin(c/√((1+a)(1+b))) and G = ab + c²(1/(1+a) + 1/(1+b) - 1), by Stein's lemma,
-# E φφ = c/4 + (cα + G/√D)/(2π) (the same as Tsuchida et al. 2021, appendix).
-
-
-def _gelu_parts(a: Array, b: Array, w: Array, v: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """c, α, λ = 1/(1+a) + 1/(1+b), G = ab - c² + λc² and √D at a correlation."""
-    root = safe_sqrt(a) * safe_sqrt(b)
-    c = root * ((v - w) / 2)
-    share = 1 / (1 + a) + 1 / (1 + b)
-    deep = jnp.sqrt(1 + a + b + root * root * w * v)
-    return c, jnp.arctan2(c, deep), share, root * root * w * v + share * c * c, deep
+# GELU: φ(x) = x Φ(x). With D² = (1+a)(1+b) - c², β = arcsin(c/√((1+a)(1+b))) and G = ab + c²(1/(1+a) + 1/(1+b) - 1), by Stein's lemma,
+# E φφ = c/4 + (cβ + G/D)/(2π) (the same as Tsuchida et al. 2021, appendix). At a = b = c, G/D = 2a²/((1+a)√(1+2a)).
 
 
 def _gelu_moment(q: Array) -> Array:
@@ -104,42 +64,57 @@ def _gelu_moment(q: Array) -> Array:
     return q / 4 + (q * jnp.arctan2(q, deep) + 2 * q * q / ((1 + q) * deep)) / (2 * jnp.pi)
 
 
-def _gelu_norm(a: Array, b: Array) -> Array:
-    norm = safe_sqrt(_gelu_moment(a)) * safe_sqrt(_gelu_moment(b))
-    return jnp.where(norm > 0, norm, 1)
+def _gelu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
+    found = arcs(a / 2, b / 2, w, v)
+    low, root = squares(a, b)
+    # c/4 is odd in ρ and the rest even: that is taken at |ρ|
+    size, gap = root * (jnp.abs(v - w) / 2), low / 2 + root * jnp.minimum(w, v)  # |c| and (a + b)/2 - |c|
+    inverse_a, inverse_b = 1 / (1 + a), 1 / (1 + b)
+    share, product, deep, base = inverse_a + inverse_b, root * root * (w * v), found.deep, jnp.sqrt(1 + a + b)
+    even = product + share * size * size  # G
+    lost_arc = (found.total * gap + size * found.lost) / 2 + (a - b) * found.change / 4  # mean of a α(a), b α(b) less |c|β
+    lost_tail = product / base * (share - 1 + even / (deep * (deep + base)))  # G/D at |ρ| = 1 less G/D
+    mean_tail, change_tail = _gelu_tail(a, b, inverse_a, inverse_b, base)
+    lost = (lost_arc + lost_tail + mean_tail) / (2 * jnp.pi)
+    moments = _gelu_moment(a), _gelu_moment(b)
+    apart, across = low / 8 + root * w / 4 + lost, low / 8 + root * v / 4 + (moments[0] + moments[1] - (a + b) / 4 - lost)
+    change = (a - b) / 4 + (((a - b) * found.total + (a + b) * found.change) / 2 + change_tail) / (2 * jnp.pi)
+    c, beta = root * ((v - w) / 2), jnp.where(w <= v, found.beta, -found.beta)
+    mean = c / 4 + (c * beta + even / deep) / (2 * jnp.pi)
+    minus, plus = chosen(alike(a, b), from_differences(apart, across, change, moments, w, v), from_product(mean, moments, w, v))
+    slope = 0.25 + (beta + c / deep * (2 * share + (share * c * c - (1 + a + b)) / (deep * deep))) / (2 * jnp.pi)
+    return Dual(minus, plus, slope, squares=moments)
 
 
-def _gelu_top(a: Array, b: Array) -> Array:
-    c, alpha, _, g, deep = _gelu_parts(a, b, jnp.zeros_like(a), jnp.full_like(a, 2))
-    return (c / 4 + (c * alpha + g / deep) / (2 * jnp.pi)) / _gelu_norm(a, b)
+def _gelu_tail(a: Array, b: Array, inverse_a: Array, inverse_b: Array, base: Array) -> tuple[Array, Array]:
+    """(g(a) + g(b))/2 - g(a, b) and g(a) - g(b), where g = G/D at ρ = 1: sums of products of a - b.
 
-
-def _gelu_lost(a: Array, b: Array, w: Array, v: Array) -> Array:
-    shape = jnp.broadcast_shapes(a.shape, b.shape, w.shape)
-    c, _, share, g, deep = _gelu_parts(a, b, w, v)
-    c0, alpha0, _, _, deep0 = _gelu_parts(a, b, jnp.zeros(shape, w.dtype), jnp.full(shape, 2, w.dtype))
-    fall, product = c0 * w, a * b * w * v  # of c, and of -c²
-    turn = jnp.arctan2(fall * deep0 + c0 * product / (deep + deep0), deep0 * deep + c0 * c)  # α0 - α
-    tail = product / deep0 * (share - 1 + g / (deep * (deep + deep0)))
-    lost = fall / 4 + (fall * alpha0 + c * turn + tail) / (2 * jnp.pi)
-    return jnp.where((a == 0) | (b == 0), w, lost / _gelu_norm(a, b))
-
-
-def _gelu_slope(a: Array, b: Array, w: Array, v: Array) -> Array:
-    c, alpha, share, _, deep = _gelu_parts(a, b, w, v)
-    return 0.25 + (alpha + c / deep * (2 * share + (share * c * c - (1 + a + b)) / (deep * deep))) / (2 * jnp.pi)
+    g(a) = 2ah/X with h = a/(1+a) and X = √(1+2a); g(a, b) = (ah(b) + bh(a))/√(1+a+b).
+    """
+    up_a, up_b = jnp.sqrt(1 + 2 * a), jnp.sqrt(1 + 2 * b)
+    one, other = 1 / up_a, 1 / up_b
+    sigma, delta = up_a + up_b, 2 * (a - b) / (up_a + up_b)
+    total = (a + b) * (a * inverse_a + b * inverse_b)
+    twist = (a - b) * ((a - b) * (inverse_a * inverse_b))  # (a - b)(h(a) - h(b))
+    change = (a - b) * ((a + b + a * b) * (inverse_a * inverse_b))  # ah(a) - bh(b)
+    half, level, tilt = (one + other) / 2, 1 / base, -delta * (one * other)  # rest = half - level
+    mean = (
+        delta * delta * (3 * sigma * sigma - delta * delta) / 8 * (one * other) * level / (sigma * base + 2 * up_a * up_b)
+    )  # half - level
+    return total * mean / 2 + twist * (half + level) / 2 + tilt * change / 2, 2 * half * change + tilt * (total + twist) / 2
 
 
 def _normal_cdf(x: Array) -> Array:
     return (1 + jax.lax.erf(x / math.sqrt(2))) / 2
 
 
-GELU = kind_of(
+GELU = Kind(
     "gelu",
     lambda x: x * _normal_cdf(x),
     lambda x: _normal_cdf(x) + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi),
-    Form(_gelu_moment, _gelu_top, _gelu_lost, None, _gelu_slope),
-    numbers_per_pair=49,
+    _gelu_moment,
+    _gelu_dual,
+    numbers_per_pair=NUMBERS,
 )
 
 
@@ -150,67 +125,43 @@ def _sin_moment(q: Array, a: Any, b: Any, c: Any) -> Array:
     return a * a * (jnp.sin(c) ** 2 * jnp.exp(-2 * b * b * q) - jnp.expm1(-2 * b * b * q) / 2)
 
 
-def _sin_norm(p: Array, q: Array, a: Any, b: Any, c: Any) -> Array:
-    """√(moments) over a²/2."""
-    norm = safe_sqrt(_sin_moment(p, 1.0, b, c)) * safe_sqrt(_sin_moment(q, 1.0, b, c))
-    return 2 * jnp.where(norm > 0, norm, 1)
+def _sin_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Dual:
+    x, y = b * b * p, b * b * q
+    low, root = squares(x, y)
+    left, right = -jnp.expm1(-low / 2 - root * w), -jnp.expm1(-low / 2 - root * v)  # 1 - exp(-D/2), 1 - exp(-S/2)
+    turn, rest = jnp.cos(2 * c), 2 * jnp.sin(c) ** 2  # they add up to 1
+    fade_x, fade_y = jnp.exp(-x), jnp.exp(-y)
+    fall = -jnp.exp(-jnp.minimum(x, y)) * jnp.expm1(-jnp.abs(x - y))  # |exp(-x) - exp(-y)|
+    change = turn / 2 * jnp.where(x >= y, fall, -fall) * (fade_x + fade_y)
+    apart = (left * (1 + turn * (1 - right)) - turn * fall * fall / 2) / 2
+    across = (right * (turn + 1 - left) + rest * (1 + (fade_x * fade_x + fade_y * fade_y) / 2) - fall * fall / 2) / 2
+    moments = _sin_moment(p, 1.0, b, c), _sin_moment(q, 1.0, b, c)
+    # exp(-D/2) - exp(-S/2), from the larger of the two
+    larger = jnp.where(w <= v, 1 - left, 1 - right)
+    gain = -larger * jnp.expm1(-root * jnp.abs(v - w)) * jnp.where(w <= v, 1, -1).astype(w.dtype)
+    product = (rest * (1 - right) + gain) / 2
+    minus, plus = chosen(alike(p, q), from_differences(apart, across, change, moments, w, v), from_product(product, moments, w, v))
+    slope = (a * b) ** 2 / 2 * ((1 + turn) * (1 - left) - turn * gain)
+    return Dual(minus, plus, slope, squares=(a * a * moments[0], a * a * moments[1]))
 
 
-def _sin_top(p: Array, q: Array, a: Any, b: Any, c: Any) -> Array:
-    low, root = squares(b * b * p, b * b * q)
-    return jnp.exp(-low / 2) * (2 * jnp.sin(c) ** 2 * jnp.exp(-2 * root) - jnp.expm1(-2 * root)) / _sin_norm(p, q, a, b, c)
-
-
-def _sin_lost(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Array:
-    low, root = squares(b * b * p, b * b * q)
-    inner = 2 * jnp.cos(c) ** 2 * jnp.exp(-root * v) - jnp.expm1(-root * v)
-    silent = (_sin_moment(p, 1.0, b, c) == 0) | (_sin_moment(q, 1.0, b, c) == 0)
-    return jnp.where(silent, w, -jnp.expm1(-root * w) * jnp.exp(-low / 2) * inner / _sin_norm(p, q, a, b, c))
-
-
-def _sin_kept(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Array:
-    low, root = squares(b * b * p, b * b * q)
-    rise = -jnp.expm1(-root * v) * (1 + jnp.exp(-root * w))
-    shift = 2 * jnp.sin(c) ** 2 * (jnp.exp(-2 * root) + jnp.exp(-root * v))
-    silent = (_sin_moment(p, 1.0, b, c) == 0) | (_sin_moment(q, 1.0, b, c) == 0)
-    return jnp.where(silent, v, jnp.exp(-low / 2) * (rise + shift) / _sin_norm(p, q, a, b, c))
-
-
-def _sin_slope(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Array:
-    low, root = squares(b * b * p, b * b * q)
-    # exp(-root v) - exp(-root w), from the larger of the two
-    fall = jnp.exp(-root * jnp.minimum(w, v)) * jnp.expm1(-root * jnp.abs(v - w)) * jnp.where(w <= v, 1, -1).astype(w.dtype)
-    return (a * b) ** 2 / 2 * jnp.exp(-low / 2) * (2 * jnp.cos(c) ** 2 * jnp.exp(-root * w) + jnp.cos(2 * c) * fall)
-
-
-_SIN = Form(_sin_moment, _sin_top, _sin_lost, _sin_kept, _sin_slope)
-SIN = kind_of(
+SIN = Kind(
     "sin",
     lambda x, a, b, c: a * jnp.sin(b * x + c),
     lambda x, a, b, c: a * b * jnp.cos(b * x + c),
-    _SIN,
+    _sin_moment,
+    _sin_dual,
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
-    numbers_per_pair=73,
+    numbers_per_pair=NUMBERS,
 )
-
-
-def _shifted(form: Form) -> Form:
-    """The form of φ(x) = a cos(bx + c) from that of a sin."""
-
-    def turned(part: Callable[..., Array]) -> Callable[..., Array]:
-        return lambda *given: part(*given[:-1], given[-1] + math.pi / 2)
-
-    assert form.kept is not None
-    return Form(*(turned(part) for part in (form.moment, form.top, form.lost, form.kept, form.slope)))
-
-
-COS = kind_of(
+COS = Kind(
     "cos",
     lambda x, a, b, c: a * jnp.cos(b * x + c),
     lambda x, a, b, c: -a * b * jnp.sin(b * x + c),
-    _shifted(_SIN),
+    lambda q, a, b, c: _sin_moment(q, a, b, c + math.pi / 2),
+    lambda p, q, w, v, a, b, c: _sin_dual(p, q, w, v, a, b, c + math.pi / 2),
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
-    numbers_per_pair=73,
+    numbers_per_pair=NUMBERS,
 )
 
 
@@ -218,16 +169,18 @@ def _gamma_root(gamma: Any) -> Any:
     return jnp.sqrt(2 * jnp.asarray(gamma))
 
 
-def _rbf_form(part: Callable[..., Array]) -> Callable[..., Array]:
-    return lambda *given: part(*given[:-1], math.sqrt(2), _gamma_root(given[-1]).astype(given[0].dtype), math.pi / 4)
+def _rbf_dual(a: Array, b: Array, w: Array, v: Array, gamma: Any) -> Dual:
+    low, root = squares(a, b)
+    minus = -jnp.expm1(-gamma * (low + 2 * root * w))
+    return Dual(minus, 2 - minus, 2 * gamma * (1 - minus))
 
 
 # E φφ = exp(-γ E(u - v)²) (Rahimi and Recht 2007)
-RBF = kind_of(
+RBF = Kind(
     "rbf",
     lambda x, gamma: math.sqrt(2) * jnp.sin(_gamma_root(gamma).astype(x.dtype) * x + math.pi / 4),
     lambda x, gamma: math.sqrt(2) * _gamma_root(gamma).astype(x.dtype) * jnp.cos(_gamma_root(gamma).astype(x.dtype) * x + math.pi / 4),
-    Form(_rbf_form(_sin_moment), _rbf_form(_sin_top), _rbf_form(_sin_lost), None, _rbf_form(_sin_slope)),
+    lambda q, gamma: jnp.ones_like(q),
+    _rbf_dual,
     parameters=(("gamma", 1.0),),
-    numbers_per_pair=16,
 )

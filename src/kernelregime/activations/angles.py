@@ -52,6 +52,11 @@ def _economized(series: list[int], accuracy: int) -> list[float]:
         series = [c - series[-1] * t // known[-1] for c, t in zip(series, known, strict=True)][:-1]
 
 
+def arc(m: Array) -> Array:
+    """η/√(2m) for the angle η in [0, π/2] with 1 - cos η = m."""
+    return horner(_polynomials(m.dtype.name)[0], m)
+
+
 def acute(m: Array) -> tuple[Array, Array]:
     """η and sin η - η cos η for the angle η in [0, π/2] with 1 - cos η = m, both to relative accuracy."""
     arc, excess = _polynomials(m.dtype.name)

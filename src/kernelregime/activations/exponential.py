@@ -1,44 +1,42 @@
 """Exponentials, Gaussians and Gabor functions, with elementary duals, and the normalized Gaussian kernel."""
 
+import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from kernelregime._checks import fail
 from kernelregime.activations.angles import safe_sqrt
-from kernelregime.activations.forms import Form, kind_of, squares
+from kernelregime.activations.forms import alike, divided, error_of, first_where, squares
 from kernelregime.activations.record import Dual, Kind
+from kernelregime.activations.series import horner
 
 # exp(a, b): φ(x) = a exp(bx). E φφ = a² exp(b²S/2).
 
 
-def _exp_top(p: Array, q: Array, a: Any, b: Any) -> Array:
-    return jnp.exp(-squares(b * b * p, b * b * q)[0] / 2)
+def _exp_moment(q: Array, a: Any, b: Any) -> Array:
+    return a * a * jnp.exp(2 * b * b * q)
 
 
-def _exp_lost(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Array:
+def _exp_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Dual:
     low, root = squares(b * b * p, b * b * q)
-    return -jnp.exp(-low / 2) * jnp.expm1(-root * w)
+    minus = -jnp.expm1(-low / 2 - root * w)
+    moments = _exp_moment(p, a, b), _exp_moment(q, a, b)
+    return Dual(minus, 2 - minus, (a * b) ** 2 * jnp.exp(low / 2 + root * v), error_of(*moments), moments)
 
 
-def _exp_slope(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Array:
-    low, root = squares(b * b * p, b * b * q)
-    return (a * b) ** 2 * jnp.exp(low / 2 + root * v)
-
-
-EXP = kind_of(
+EXP = Kind(
     "exp",
     lambda x, a, b: a * jnp.exp(b * x),
     lambda x, a, b: a * b * jnp.exp(b * x),
-    Form(lambda q, a, b: a * a * jnp.exp(2 * b * b * q), _exp_top, _exp_lost, None, _exp_slope),
+    _exp_moment,
+    _exp_dual,
     parameters=(("a", 1.0), ("b", 1.0)),
-    numbers_per_pair=16,
 )
 
 
-# gaussian(a, b): φ(x) = a exp(bx²), with E φ² finite while 4bq < 1. E φφ = a²/√D, D = (1-2bp)(1-2bq) - 4b²c².
+# gaussian(a, b): φ(x) = a exp(bx²), with E φ² finite while P = 1 - 4bp > 0. E φφ = a²/√D with D = (P + Q)/2 + 4b²pq(1 - ρ²).
 
 
 def _gaussian_moment(q: Array, a: Any, b: Any) -> Array:
@@ -46,95 +44,85 @@ def _gaussian_moment(q: Array, a: Any, b: Any) -> Array:
     return jnp.where(left > 0, a * a / jnp.sqrt(jnp.where(left > 0, left, 1)), jnp.inf)
 
 
-def _gaussian_norm(p: Array, q: Array, b: Any) -> Array:
-    return safe_sqrt(safe_sqrt(1 - 4 * b * p)) * safe_sqrt(safe_sqrt(1 - 4 * b * q))
+def _gaussian_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Dual:
+    low, root = _gaussian_roots(p, q, b)
+    turned = 4 * (b * p) * (b * q) * (w * v)
+    over = divided(low / 2 + turned, root)  # D/√(PQ) - 1
+    deep = jnp.sqrt(1 + over)
+    minus = over / (deep * (1 + deep))
+    slope = (2 * a * b) ** 2 * squares(p, q)[1] * ((v - w) / 2) / jnp.sqrt(jnp.where(root > 0, root, 1) * (1 + over)) ** 3
+    moments = _gaussian_moment(p, a, b), _gaussian_moment(q, a, b)
+    return Dual(minus, 2 - minus, slope, error_of(*moments), moments)
 
 
-def _gaussian_base(p: Array, q: Array, b: Any) -> Array:
-    base = 1 - 2 * b * (p + q)
-    return jnp.where(base > 0, base, 1)
+def _gaussian_roots(p: Array, q: Array, b: Any) -> tuple[Array, Array]:
+    """(√P - √Q)² and √P√Q."""
+    one, other = safe_sqrt(1 - 4 * b * p), safe_sqrt(1 - 4 * b * q)
+    fall = divided(4 * b * (q - p), one + other)
+    return fall * fall, one * other
 
 
-def _gaussian_top(p: Array, q: Array, a: Any, b: Any) -> Array:
-    return _gaussian_norm(p, q, b) / jnp.sqrt(_gaussian_base(p, q, b))
-
-
-def _gaussian_lost(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Array:
-    base, added = _gaussian_base(p, q, b), 4 * (b * p) * (b * q) * w * v
-    low, deep = jnp.sqrt(base), jnp.sqrt(base + added)
-    return _gaussian_norm(p, q, b) * added / (low * deep * (low + deep))
-
-
-def _gaussian_slope(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Array:
-    deep = jnp.sqrt(_gaussian_base(p, q, b) + 4 * (b * p) * (b * q) * w * v)
-    return (2 * a * b) ** 2 * squares(p, q)[1] * ((v - w) / 2) / deep**3
-
-
-GAUSSIAN = kind_of(
+GAUSSIAN = Kind(
     "gaussian",
     lambda x, a, b: a * jnp.exp(b * x * x),
     lambda x, a, b: 2 * a * b * x * jnp.exp(b * x * x),
-    Form(_gaussian_moment, _gaussian_top, _gaussian_lost, None, _gaussian_slope),
+    _gaussian_moment,
+    _gaussian_dual,
     parameters=(("a", 1.0), ("b", -1.0)),
-    numbers_per_pair=16,
 )
 
 
-# gabor: φ(x) = exp(-x²) sin x. With D = 1 + 2(a+b) + 4Q, P = a + b + 4Q and Q = ab - c², E φφ = exp(-P/(2D)) sinh(c/D)/√D.
+# gabor: φ(x) = exp(-x²) sin x. With D = (A + B)/2 + 4ab(1 - ρ²) where A = 1 + 4a, B = 1 + 4b, and x = c/D,
+# E φφ = exp(-1/2 + (1 + a + b)/(2D)) sinh(x)/√D: at a = b = c, exp(-y) sinh(y)/√A with y = a/A.
 
 
 def _gabor_moment(q: Array) -> Array:
     deep = 1 + 4 * q
-    return jnp.exp(-q / deep) * jnp.sinh(q / deep) / jnp.sqrt(deep)
+    return jnp.exp(-q / deep) * _sinh(q / deep) / jnp.sqrt(deep)
 
 
-def _gabor_norm(a: Array, b: Array) -> Array:
-    norm = safe_sqrt(_gabor_moment(a)) * safe_sqrt(_gabor_moment(b))
-    return jnp.where(norm > 0, norm, 1)
+def _sinh(x: Array) -> Array:
+    """The hyperbolic sine for |x| <= 1/2."""
+    return x * horner([1 / math.factorial(2 * k + 1) for k in range(7)], x * x)
 
 
-def _gabor_mean(c: Array, across: Array, a: Array, b: Array) -> Array:
-    deep = 1 + 2 * (a + b) + 4 * across
-    return jnp.exp(-(a + b + 4 * across) / (2 * deep)) * jnp.sinh(c / deep) / jnp.sqrt(deep)
+def _gabor_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
+    """1 - ρ'² = (sinh y sinh z - sinh² x + (1 - exp(-L)) sinh² x)/(sinh y sinh z), with exp(L) the squared ratio of the other factors."""
+    up_a, up_b, root = 1 + 4 * a, 1 + 4 * b, safe_sqrt(a) * safe_sqrt(b)
+    middle, delta, product = 1 + 2 * (a + b), 2 * (a - b), up_a * up_b
+    turned = 4 * (root * root) * (w * v)
+    deep = middle + turned
+    delta2 = delta * delta
+    log = (jnp.log1p((turned * (turned + 2 * middle) + delta2) / product) + (turned + (middle * turned + delta2) / product) / deep) / 2
+    y, z, x = a / up_a, b / up_b, root * (jnp.abs(v - w) / 2) / deep
+    bent = divided(delta2, 2 * (a + b) + 4 * root)  # 2(a + b) - 4√(ab)
+    short = (product * bent - delta2) / (4 * product * middle) + root * (turned + jnp.minimum(w, v) * middle) / (
+        middle * deep
+    )  # (y + z)/2 - x
+    cross, split, both = _sinh(x) ** 2, _sinh(delta / (4 * product)) ** 2, _sinh(y) * _sinh(z)
+    lost = _sinh((y + z) / 2 + x) * _sinh(short) - split
+    silent = both == 0
+    sine2 = divided(lost - jnp.expm1(-log) * cross, both)
+    rho = jnp.exp(-log / 2) * _sinh(x) / jnp.sqrt(jnp.where(silent, 1, both))
+    small = jnp.where(alike(a, b), sine2 / (1 + rho), 1 - rho)
+    minus, plus = first_where(w <= v, small, 1 + rho)
+    # by Price's theorem, the derivative of E φφ in c
+    c = root * ((v - w) / 2)
+    bend = 8 * c / deep * ((1 + a + b) / deep + 1) / 2
+    signed = jnp.where(w <= v, x, -x)
+    change = _sinh(signed) * bend + jnp.sqrt(1 + cross) * (1 + 8 * c * c / deep) / deep
+    slope = jnp.exp((1 + a + b) / (2 * deep) - 0.5) / jnp.sqrt(deep) * change
+    return Dual(jnp.where(silent, w, minus), jnp.where(silent, v, plus), slope)
 
 
-def _gabor_top(a: Array, b: Array) -> Array:
-    return _gabor_mean(squares(a, b)[1], jnp.zeros_like(a), a, b) / _gabor_norm(a, b)
-
-
-def _gabor_lost(a: Array, b: Array, w: Array, v: Array) -> Array:
-    """1 - E(ρ)/E(1) by the logarithms of its factors, each of which falls."""
-    root, low = squares(a, b)[1], 1 + 2 * (a + b)
-    added = 4 * root * root * w * v
-    deep = low + added
-    x, x0 = root * ((v - w) / 2) / deep, root / low
-    fall = (root * added + root * w * low) / (deep * low)  # x0 - x
-    outer = -jnp.log1p(added / low) / 2 - added * (1 + a + b) / (2 * deep * low)
-    inner = 2 * jnp.cosh((x + x0) / 2) * jnp.sinh(fall / 2) / jnp.where(x0 > 0, jnp.sinh(x0), 1)
-    lost = -jnp.expm1(outer) + jnp.exp(outer) * inner
-    return jnp.where(x0 > 0, _gabor_top(a, b) * lost, w)
-
-
-def _gabor_kept(a: Array, b: Array, w: Array, v: Array) -> Array:
-    return _gabor_lost(a, b, v, w)
-
-
-def _gabor_slope(a: Array, b: Array, w: Array, v: Array) -> Array:
-    """By Price's theorem, the derivative of E φφ in the covariance."""
-    root = squares(a, b)[1]
-    c, across = root * ((v - w) / 2), root * root * w * v
-    shape = jnp.broadcast_shapes(c.shape, a.shape, b.shape)
-    c, across = jnp.broadcast_to(c, shape), jnp.broadcast_to(across, shape)
-    return jax.jvp(lambda c, across: _gabor_mean(c, across, a, b), (c, across), (jnp.ones_like(c), -2 * c))[1]
-
-
-GABOR = kind_of(
+GABOR = Kind(
     "gabor",
     lambda x: jnp.exp(-x * x) * jnp.sin(x),
     lambda x: jnp.exp(-x * x) * (jnp.cos(x) - 2 * x * jnp.sin(x)),
-    Form(_gabor_moment, _gabor_top, _gabor_lost, _gabor_kept, _gabor_slope),
+    _gabor_moment,
+    _gabor_dual,
     odd=True,
-    numbers_per_pair=160,
+    numbers_per_pair=16,
 )
 
 

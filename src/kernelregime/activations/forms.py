@@ -1,71 +1,106 @@
-"""Duals from what is lost between ρ' at ρ = 1 and at ρ: sums of positive terms, so that no digit is."""
+"""Correlations of features from their mean squared differences: sums in which no digits cancel.
 
-import math
-from collections.abc import Callable
-from functools import partial
+With M(u) = E φ(u)², 1 ∓ ρ' = (½E(φ(u) ∓ φ(v))² - ½(√M(u) - √M(v))²)/√(M(u)M(v)). Each term is a square of a difference, and where a
+kind gives those to relative accuracy, rounding costs 1 ∓ ρ' an ε of the squared difference of the norms.
+"""
+
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kernelregime.activations.angles import safe_sqrt
-from kernelregime.activations.record import Dual, Kind
-
-CLOSE = 1e-2  # relative difference of variances below which 1 - ρ' at ρ = 1 is not a difference of two numbers near 1
-
-
-class Form(NamedTuple):
-    """A dual in parts, each a function of the variances a, b (and w = 1 - ρ, v = 1 + ρ), then the parameters of the activation.
-
-    `moment(q)` = E φ(√q z)². `top(a, b)` = ρ' at ρ = 1. `lost(a, b, w, v)` = top - ρ'. `kept(a, b, w, v)` = top + ρ', or None where
-    1 + ρ' stays away from 0. `slope(a, b, w, v)` = E φ'φ'.
-    """
-
-    moment: Callable[..., Array]
-    top: Callable[..., Array]
-    lost: Callable[..., Array]
-    kept: Callable[..., Array] | None
-    slope: Callable[..., Array]
-
-
-def _apart(top: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
-    """1 - top(a, b): for a ≈ b as ½ ∫∫ ∂²top/∂x∂y over the square [a, b]², because top(q, q) = 1 for all q."""
-    middle, step = (a + b) / 2, a - b
-    far = (jnp.abs(step) > CLOSE * middle) & (middle > 0)
-    reach = jnp.where(far, 0, step) / (2 * math.sqrt(3))  # Gauss-Legendre at two nodes a side
-    safe = jnp.where(middle > 0, middle, 1)
-    low, high = safe - reach, safe + reach
-    found = _mixed(top, jnp.stack([low, low, high]), jnp.stack([low, high, high]))  # the fourth is the second: top is symmetric
-    mean = (found[0] + 2 * found[1] + found[2]) / 4
-    return jnp.where(far, 1 - top(jnp.where(far, a, 1), jnp.where(far, b, 1)), step * step * mean / 2)
-
-
-def _mixed(top: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
-    """∂²top/∂a∂b."""
-    one = jnp.ones_like(a)
-    return jax.jvp(lambda x: jax.jvp(lambda y: top(x, y), (b,), (one,))[1], (a,), (one,))[1]
-
-
-def dual_of(form: Form, a: Array, b: Array, w: Array, v: Array, *values: Any) -> Dual:
-    """The dual of a form; its error is infinite where E φ² is not finite."""
-    apart = _apart(lambda x, y: form.top(x, y, *values), a, b)
-    minus = apart + form.lost(a, b, w, v, *values)
-    plus = 2 - minus
-    if form.kept is not None:
-        small = apart + form.kept(a, b, w, v, *values)
-        plus, minus = jnp.where(w > v, small, plus), jnp.where(w > v, 2 - small, minus)
-    finite = jnp.isfinite(form.moment(a, *values)) & jnp.isfinite(form.moment(b, *values))
-    error = jnp.max(jnp.where(finite, jnp.zeros_like(w), jnp.inf), initial=0.0)
-    return Dual(minus, plus, form.slope(a, b, w, v, *values), error)
-
-
-def kind_of(name: str, function: Callable[..., Array], derivative: Callable[..., Array], form: Form, **rest: Any) -> Kind:
-    """The kind with the dual of a form."""
-    return Kind(name, function, derivative, form.moment, partial(dual_of, form), **rest)
+from kernelregime.activations.angles import arc, safe_sqrt
+from kernelregime.activations.series import horner
 
 
 def squares(a: Array, b: Array) -> tuple[Array, Array]:
     """(√a - √b)² and √a√b."""
     root_a, root_b = safe_sqrt(a), safe_sqrt(b)
     return (root_a - root_b) ** 2, root_a * root_b
+
+
+def divided(numerator: Array, denominator: Array) -> Array:
+    """Their quotient; `numerator` where the denominator is 0."""
+    return numerator / jnp.where(denominator == 0, 1, denominator)
+
+
+def alike(a: Array, b: Array) -> Array:
+    """Whether two variances are so near one another that 1 ∓ ρ' are better taken from differences than from E φφ itself."""
+    return jnp.maximum(a, b) <= 8 * jnp.minimum(a, b)
+
+
+def from_differences(apart: Array, across: Array, change: Array, moments: tuple[Array, Array], w: Array, v: Array) -> tuple[Array, Array]:
+    """1 ∓ ρ' from `apart`, `across` = ½E(φ(u) ∓ φ(v))², `change` = E φ(u)² - E φ(v)² and these moments.
+
+    Where φ vanishes at one of the points the correlation w, v stays.
+    """
+    first, second = moments
+    fall = divided(change, safe_sqrt(first) + safe_sqrt(second))
+    norm, lost = safe_sqrt(first) * safe_sqrt(second), fall * fall / 2
+    silent = norm == 0
+    return jnp.where(silent, w, divided(apart - lost, norm)), jnp.where(silent, v, divided(across - lost, norm))
+
+
+def from_product(product: Array, moments: tuple[Array, Array], w: Array, v: Array) -> tuple[Array, Array]:
+    """1 ∓ ρ' from `product` = E φ(u)φ(v), for norms that are not alike; w, v where φ vanishes at one of the points."""
+    norm = safe_sqrt(moments[0]) * safe_sqrt(moments[1])
+    rho = divided(product, norm)
+    return jnp.where(norm == 0, w, 1 - rho), jnp.where(norm == 0, v, 1 + rho)
+
+
+def chosen(condition: Array, one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    """`one` where the condition holds, else `other`."""
+    return jnp.where(condition, one[0], other[0]), jnp.where(condition, one[1], other[1])
+
+
+def error_of(*moments: Array) -> Array:
+    """The error of a closed form: 0, or infinite where a second moment is."""
+    return sum(
+        (jnp.max(jnp.where(jnp.isfinite(m), jnp.zeros_like(m), jnp.inf), initial=0.0) for m in moments), jnp.zeros((), moments[0].dtype)
+    )
+
+
+class Arcs(NamedTuple):
+    """α = arcsin(2x/(1+2x)) of two points and β = arcsin(2|c|/√((1+2x)(1+2y))) of the pair, c its covariance, to relative accuracy.
+
+    `total` = α(x) + α(y), `change` = α(x) - α(y), `lost` = α(x) + α(y) - 2β (to relative accuracy where x and y are alike),
+    `beta` = β, and `deep` = √((1+2x)(1+2y) - 4c²).
+    """
+
+    total: Array
+    change: Array
+    lost: Array
+    beta: Array
+    deep: Array
+
+
+def arcs(x: Array, y: Array, w: Array, v: Array) -> Arcs:
+    """The arcs of a pair with variances x, y and correlation ρ.
+
+    With X = √(1+4x): α(x) = 2 arctan X - π/2, so that sums and differences of arcs are arcs of algebraic numbers. With σ = X + Y,
+    δ = X - Y, P = XY - 1, D = `deep` and s = 1 - ρ²: sin(lost/2) = 2(δ²/4 + 4xys)/(PD + 2|c|σ), all terms positive.
+    """
+    up_x, up_y = jnp.sqrt(1 + 4 * x), jnp.sqrt(1 + 4 * y)
+    alpha_x, alpha_y = jnp.arctan2(2 * x, up_x), jnp.arctan2(2 * y, up_y)
+    sigma, delta = up_x + up_y, 4 * (x - y) / (up_x + up_y)
+    over_x, over_y = 4 * x / (up_x + 1), 4 * y / (up_y + 1)
+    p = over_x * over_y + over_x + over_y
+    root = safe_sqrt(x) * safe_sqrt(y)
+    c, turned = root * (jnp.abs(v - w) / 2), 4 * (root * root) * (w * v)
+    deep = jnp.sqrt(1 + 2 * (x + y) + turned)
+    scale = (1 / jnp.sqrt(1 + 2 * x)) * (1 / jnp.sqrt(1 + 2 * y))
+    # one arc a pair: lost/2 where the points are alike, else β
+    near = alike(x, y)
+    sine = jnp.where(near, divided(delta * delta / 2 + 2 * turned, p * deep + 2 * c * sigma), 2 * c * scale)
+    cosine = jnp.where(near, (sigma * deep + 2 * c * p) * (0.5 * scale) * scale, deep * scale)
+    inverse = 1 / (1 + cosine)
+    found, total = sine * jnp.sqrt(2 * inverse) * arc(sine * sine * inverse), alpha_x + alpha_y
+    tangent = delta / (1 + up_x * up_y)  # of half the difference of the arcs; its series is needed where that is small
+    series = 2 * tangent * horner([(-1.0) ** k / (2 * k + 1) for k in range(9)], tangent * tangent)
+    change = jnp.where(jnp.abs(tangent) < 0.125, series, alpha_x - alpha_y)
+    return Arcs(total, change, jnp.where(near, 2 * found, total - 2 * found), jnp.where(near, total / 2 - found, found), deep)
+
+
+def first_where(condition: Array, one: Any, other: Any) -> tuple[Array, Array]:
+    """(one, other) where `condition` holds, else (other, one)."""
+    return jnp.where(condition, one, other), jnp.where(condition, other, one)
