@@ -14,7 +14,7 @@ from kernelregime import infinite
 from kernelregime._checks import InputError
 from kernelregime.infinite.kernel import input_moments
 from kernelregime.layers import Layer, Moments, Sequential
-from kernelregime.layers.moments import covariance
+from kernelregime.layers.moments import gap_of
 
 RTOL = 1e-10
 RTOL_KINKED = 1e-6  # kinked activations, identical, collinear or nearly so: the reference loses half its digits there
@@ -157,11 +157,11 @@ def _perturbed(network: Sequential, points: np.ndarray) -> tuple[dict[str, np.nd
         start = input_moments(jnp.asarray(points), jnp.asarray(points))
         step = jnp.asarray([0.0, ROUNDING, -ROUNDING])[:, None, None]
         w, v = jnp.clip(start.w + step, 0, 2), jnp.clip(start.v - step, 0, 2)
-        moments: Moments = replace(start, c=covariance(start.k1, start.k2, w, v), w=w, v=v, ntk=jnp.zeros_like(w))
+        moments: Moments = replace(start, gap=gap_of(w, v), tilt=None, ntk=jnp.zeros_like(w))
         narrow = np.zeros(start.w.shape, bool)
         for layer in network.layers:
             if translate.kinked(Sequential((layer,))):
-                narrow |= np.asarray(jnp.minimum(moments.w, moments.v)[0] < 1 - np.cos(ANGLE)) & np.asarray(moments.k1 * moments.k2 > 0)
+                narrow |= np.asarray(jnp.abs(moments.gap)[0] < 1 - np.cos(ANGLE)) & np.asarray(moments.k1 * moments.k2 > 0)
             moments = _step(layer, moments)
         after = {"nngp": np.asarray(moments.nngp), "ntk": np.asarray(moments.ntk)}
     return {kind: np.max(np.abs(value[1:] - value[:1]), axis=0) for kind, value in after.items()}, narrow

@@ -161,7 +161,7 @@ def test_the_gap_of_close_pairs_has_the_digits_of_their_difference(dtype, nudges
             first, second, whole = Points.of(x[None]), Points.of(y[None]), slice(0, 1)
             i, j, *tile = first.close(second, whole, whole, first.correlations(second, whole, whole))
             assert (i.tolist(), j.tolist()) == ([0], [0])
-            for w, v in ((found.w[0], found.v[0]), tile):
+            for w, v in (found, tile):
                 np.testing.assert_allclose(float(w[0] if length > 0 else v[0]), expected, rtol=rtol, err_msg=f"{nudge} {length}")
 
 

@@ -6,7 +6,7 @@ import pytest
 from kernelregime import empirical, infinite
 from kernelregime._checks import InputError
 from kernelregime.layers import Activation, Dense, Moments, Sequential
-from kernelregime.layers.moments import affine
+from kernelregime.layers.moments import affine, gap_of
 
 KEY = jax.random.key(0)
 
@@ -43,7 +43,7 @@ def test_no_bias_and_a_bias_that_starts_at_zero_are_different_things():
     np.testing.assert_array_equal(started["b"], np.zeros(3))
     x = jnp.asarray([[1.0, 2.0]])
     k = jnp.asarray([[2.5]])
-    moments = Moments(k, k, k, jnp.zeros((1, 1)), 2 * jnp.ones((1, 1)), jnp.zeros((1, 1)), 0.0, 2, gaussian=False)
+    moments = Moments(k, k, jnp.zeros((1, 1)), jnp.zeros((1, 1)), None, 0.0, 2, gaussian=False)
     with_bias, without = (Dense(3, 1.0, b, "standard").propagate(moments).ntk for b in (0, None))
     np.testing.assert_allclose(with_bias - without, [[1.0]])
     assert x.shape == (1, 2)
@@ -94,15 +94,25 @@ def test_the_affine_map_of_moments_is_that_of_the_covariance():
     """Against k' = scale·k + shift formed directly, at generic correlations, where that loses nothing."""
     rng = np.random.default_rng(0)
     k1, k2, rho = rng.uniform(0.1, 3, 50), rng.uniform(0.1, 3, 50), rng.uniform(-0.9, 0.9, 50)
-    c = np.sqrt(k1 * k2) * rho
-    moments = Moments(*(jnp.asarray(v) for v in (k1, k2, c, 1 - rho, 1 + rho)), None, 0.0, 1, gaussian=False)
-    new1, new2, new_c, w, v = affine(moments, jnp.asarray(1.7), jnp.asarray(0.3))
+    gap = np.where(rho >= 0, 1 - rho, -(1 + rho))
+    moments = Moments(*(jnp.asarray(v) for v in (k1, k2, gap)), None, None, 0.0, 1, gaussian=False)
+    new1, new2, new_gap, tilt = affine(moments, jnp.asarray(1.7), jnp.asarray(0.3))
     expected = (1.7 * np.sqrt(k1 * k2) * rho + 0.3) / np.sqrt((1.7 * k1 + 0.3) * (1.7 * k2 + 0.3))
     np.testing.assert_allclose(new1, 1.7 * k1 + 0.3, rtol=1e-15)
     np.testing.assert_allclose(new2, 1.7 * k2 + 0.3, rtol=1e-15)
-    np.testing.assert_allclose(new_c, 1.7 * c + 0.3, rtol=1e-15)
-    np.testing.assert_allclose(w, 1 - expected, rtol=1e-12)
-    np.testing.assert_allclose(v, 1 + expected, rtol=1e-12)
+    after = Moments(new1, new2, new_gap, None, tilt, 0.0, 1, gaussian=False)
+    np.testing.assert_allclose(after.nngp, 1.7 * np.sqrt(k1 * k2) * rho + 0.3, atol=2e-15)
+    np.testing.assert_allclose(after.w, 1 - expected, rtol=1e-12)
+    np.testing.assert_allclose(after.v, 1 + expected, rtol=1e-12)
+
+
+def test_the_gap_tells_opposite_points_from_equal_ones():
+    w, v = jnp.asarray([0.0, 2.0, 1.0, 1e-20, -1e-30]), jnp.asarray([2.0, 0.0, 1.0, 2.0, 2.0])
+    one = jnp.ones(5)
+    moments = Moments(one, one, gap_of(w, v), None, None, 0.0, 1, gaussian=False)
+    np.testing.assert_array_equal(moments.w, jnp.maximum(w, 0))
+    np.testing.assert_allclose(moments.v, v, atol=1e-300)
+    np.testing.assert_array_equal(moments.nngp, [1, -1, 0, 1, 1])
 
 
 def test_a_width_scale_keeps_the_ntk_of_the_base_widths_in_standard_parameterization():

@@ -1,7 +1,6 @@
 """The NNGP and NTK of a network as a pure function of two batches of points."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from jaxtyping import Array, Float
 from kernelregime._checks import fail, integer
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.layers import Dense, Folded, Layer, Moments, Sequential
-from kernelregime.layers.moments import covariance
+from kernelregime.layers.moments import signed
 
 
 class Kernels(NamedTuple):
@@ -63,15 +62,12 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
     ratio = halves(jax.lax.stop_gradient(inner / safe1))[0]
     high, low = halves(x1)
     square = sine2(x1[:, None, :], x2[None, :, :], ratio, safe1, safe2, (high[:, None, :], low[:, None, :]))
-    large = 1 + jnp.abs(rho)
-    small = jnp.where((norm1 > 0) & (norm2 > 0), square, 1) / large
-    w, v = jnp.where(rho >= 0, small, large), jnp.where(rho >= 0, large, small)
-    d = x1.shape[1]
-    k1, k2 = norm1 / d, norm2 / d
-    start = Moments(
-        k1, k2, inner / d, w, v, jnp.zeros_like(w) if ntk else None, jnp.zeros((), w.dtype), jnp.asarray(d, w.dtype), gaussian=False
-    )
-    return replace(start, c=covariance(k1, k2, w, v) + start.tilt)
+    defined = (norm1 > 0) & (norm2 > 0)
+    small = jnp.where(defined, square, 1) / (1 + jnp.abs(rho))
+    gap, d = signed(rho >= 0, small), x1.shape[1]
+    tilt = jnp.where(defined, 0, inner - jax.lax.stop_gradient(inner)) / d
+    own = jnp.zeros_like(gap) if ntk else None
+    return Moments(norm1 / d, norm2 / d, gap, own, tilt, jnp.zeros((), gap.dtype), jnp.asarray(d, gap.dtype), gaussian=False)
 
 
 def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Kernels]:

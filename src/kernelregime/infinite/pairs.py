@@ -14,7 +14,7 @@ from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.infinite.zonal import Zonal
 from kernelregime.layers import Folded, Layer, Moments
-from kernelregime.layers.moments import covariance
+from kernelregime.layers.moments import gap_of
 
 CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
 
@@ -78,7 +78,7 @@ def propagate(
 ) -> tuple[dict[str, Any], Any]:
     """The kernels of each kind, with a last axis for several depths, and the quadrature error."""
     own, error, units = jnp.zeros_like(w) if "ntk" in kinds else None, jnp.zeros((), w.dtype), jnp.asarray(features, w.dtype)
-    start = Moments(k1, k2, covariance(k1, k2, w, v), w, v, own, error, units, gaussian=False)
+    start = Moments(k1, k2, gap_of(w, v), own, None, error, units, gaussian=False)
     if not several:
         after = layers.propagate(start)
         return {kind: getattr(after, kind) for kind in kinds}, after.error

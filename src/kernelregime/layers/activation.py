@@ -12,7 +12,7 @@ from kernelregime import activations
 from kernelregime._checks import fail
 from kernelregime.activations import Dual, Nonlinearity
 from kernelregime.layers.base import Layer, Shape
-from kernelregime.layers.moments import Moments, covariance
+from kernelregime.layers.moments import Moments, gap_of
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("nonlinearity",), meta_fields=())
@@ -45,14 +45,15 @@ class Activation(Layer):
         """Second moments and NTK after φ."""
         if not moments.gaussian:
             raise fail("a layer with random weights before an activation", "an activation or the raw input", "put a Dense layer between")
-        dtype = moments.w.dtype
+        dtype = moments.gap.dtype
         phi: Nonlinearity = _in(dtype, self.nonlinearity)
         dual: Dual = _in(dtype, phi.dual(moments.k1, moments.k2, moments.w, moments.v))
         ntk = None if moments.ntk is None else moments.ntk * dual.derivative
         error = jnp.asarray(moments.error, dtype) + dual.error
         k1, k2 = dual.squares or _in(dtype, (phi.second_moment(moments.k1), phi.second_moment(moments.k2)))
-        c = covariance(k1, k2, dual.one_minus, dual.one_plus) + dual.derivative * moments.tilt
-        return Moments(k1, k2, c, dual.one_minus, dual.one_plus, ntk, error, moments.features, gaussian=False)
+        tilt = None if moments.tilt is None else dual.derivative * moments.tilt
+        gap = gap_of(dual.one_minus, dual.one_plus)
+        return Moments(k1, k2, gap, ntk, tilt, error, moments.features, gaussian=False)
 
 
 def _in(dtype: Any, tree: Any) -> Any:

@@ -1,7 +1,7 @@
 """The fully-connected layer."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -85,15 +85,16 @@ class Dense(Layer):
 
     def propagate(self, moments: Moments) -> Moments:
         """Σ' and Θ' as in the class's text."""
-        dtype = moments.w.dtype
+        dtype = moments.gap.dtype
         scale = jnp.asarray(self.sigma_w2, dtype)
         shift = None if self.sigma_b2 is None else jnp.asarray(self.sigma_b2, dtype)
-        k1, k2, c, w, v = affine(moments, scale, shift)
-        ntk = None
-        if moments.ntk is not None:
-            own = c if self.parameterization == "ntk" else moments.features / self.s[0] * moments.nngp + int(self.sigma_b2 is not None)
-            ntk = scale * moments.ntk + own
-        return Moments(k1, k2, c, w, v, ntk, moments.error, jnp.asarray(self.units, dtype), gaussian=True)
+        k1, k2, gap, tilt = affine(moments, scale, shift)
+        after = Moments(k1, k2, gap, None, tilt, moments.error, jnp.asarray(self.units, dtype), gaussian=True)
+        if moments.ntk is None:
+            return after
+        ntk = self.parameterization == "ntk"
+        own = after.nngp if ntk else moments.features / self.s[0] * moments.nngp + int(self.sigma_b2 is not None)
+        return replace(after, ntk=scale * moments.ntk + own)
 
 
 def _check_variance(name: str, value: Any) -> None:

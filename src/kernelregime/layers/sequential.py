@@ -126,7 +126,7 @@ class _Run:
 
         if self.repeats == 1:
             return step((moments, kept), (self.block, self.slots))[0]
-        units = (jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.w.dtype), self.block), jnp.asarray(self.slots))
+        units = (jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.gap.dtype), self.block), jnp.asarray(self.slots))
         first = jax.tree.map(lambda leaf: leaf[0], units)
         if not _same_form(jax.eval_shape(lambda m: step((m, {}), first)[0][0], moments), moments):
             moments, kept = step((moments, kept), first)[0]
@@ -161,8 +161,7 @@ class Folded:
 
     def stacked(self, moments: Moments, kinds: Sequence[str]) -> tuple[Moments, Kept]:
         """The state after the last layer, and the kernels of each kind ("nngp", "ntk") at all stops, along a first axis."""
-        last = jax.eval_shape(self.propagate, moments)
-        forms = {kind: getattr(last, kind) for kind in kinds}
+        forms = jax.eval_shape(lambda m: {kind: getattr(after, kind) for after in (self.propagate(m),) for kind in kinds}, moments)
         kept = {kind: jnp.zeros((self.stops + 1, *form.shape), form.dtype) for kind, form in forms.items()}
         for run in self.runs:
             moments, kept = run.fold(moments, kept)
