@@ -58,6 +58,11 @@ def test_a_name_may_carry_its_parameters():
     assert activations.get("polynomial(c2=2)").values == (0.0, 0.0, 2.0)
 
 
+@pytest.mark.parametrize("coef", ["0.3,0.8,0.2", "0.3, 0.8, 0.2", "0.3 0.8, 0.2", "[0.3, 0.8, 0.2]", "(0.3 0.8 0.2)", "0.3,0.8,0.2,"])
+def test_coefficients_are_apart_by_commas_as_by_spaces(coef):
+    assert activations.get(f"polynomial(coef={coef})") == activations.get("polynomial", coef=(0.3, 0.8, 0.2))
+
+
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_the_name_of_every_activation_gives_it_again(name):
     phi = ACTIVATIONS[name]
@@ -70,6 +75,9 @@ def test_the_name_of_every_activation_gives_it_again(name):
     ("given", "words"),
     [
         ("leaky_relu(0.1)", "name every parameter"),
+        ("leaky_relu(alpha=0.1, 0.2)", "name every parameter"),
+        ("polynomial(0.3, 0.8)", "name every parameter"),
+        ("polynomial(coef=0.3, x)", "coef to be a finite number"),
         ("leaky_relu(alpha=x)", "alpha to be a finite number"),
         ("leaky_relu(slope=1)", "parameter of leaky_relu"),
         ("monomial", "monomial with degree="),

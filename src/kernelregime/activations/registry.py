@@ -49,7 +49,7 @@ def get(activation: str | Nonlinearity | Callable[..., Any], **parameters: Any) 
     """The nonlinearity with this name (and these parameters), or made from an elementwise JAX function (see `from_function`).
 
     A name may carry its parameters, as `Nonlinearity.name` shows them: "leaky_relu(alpha=0.1)", "monomial(degree=3)",
-    "polynomial(coef=0.3 0.8 0.2)".
+    "polynomial(coef=0.3 0.8 0.2)" or "polynomial(coef=0.3, 0.8, 0.2)".
     Raises: `InputError` for unknown names (the nearest is suggested) and unknown parameters.
 
     >>> get("sin(a=2, c=0.5)").values
@@ -79,16 +79,18 @@ def get(activation: str | Nonlinearity | Callable[..., Any], **parameters: Any) 
 
 
 def _arguments(whole: str, text: str) -> dict[str, Any]:
-    """The arguments of a call written as text, all numbers; a degree is an integer, coefficients are several in a row."""
+    """The arguments of a call written as text, all numbers; a degree is an integer, coefficients are several, apart by spaces or commas."""
     found: dict[str, Any] = {}
+    name = ""
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        name, equals, value = part.partition("=")
+        before, equals, value = (word.strip() for word in part.rpartition("="))
+        name = before if equals else name
+        if name == "coef":
+            earlier = () if equals else found[name]
+            found[name] = (*earlier, *(real(name, number) for number in value.strip("()[] ").split()))
+            continue
         if not equals:
             raise fail("an activation written as name(parameter=number, ...)", repr(whole), "name every parameter")
-        name = name.strip()
-        if name == "coef":
-            found[name] = tuple(real(name, number) for number in value.split())
-            continue
-        number = real(name, value.strip())
+        number = real(name, value)
         found[name] = int(number) if name == "degree" and number == int(number) else number
     return found
