@@ -78,15 +78,32 @@ def test_the_ntk_diagonal_of_relu_at_the_edge_of_chaos_is_depth_times_the_nngp(d
         np.testing.assert_allclose(k.ntk, depth * np.asarray(k.nngp), rtol=1e-14)
 
 
-@pytest.mark.parametrize("bad", [(np.ones(3),), (np.ones((2, 3)), np.ones((2, 4))), (np.ones((2, 3, 1)),)])
+@pytest.mark.parametrize("bad", [(jnp.ones(3),), ([1.0, 2.0],), (jnp.ones((2, 3)), jnp.ones((2, 4))), (jnp.ones((2, 3, 1)),)])
 def test_inputs_that_are_not_rows_of_one_length_are_refused(bad):
     with pytest.raises(InputError, match=r"expected x1 \(N1, d\) and x2 \(N2, d\)"):
         infinite.kernel(NET)(*bad)
 
 
-def test_integers_are_refused_because_they_have_no_precision():
-    with pytest.raises(InputError, match="expected floating-point inputs"):
-        infinite.kernel(NET)(jnp.ones((2, 3), jnp.int32))
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "float16", "bfloat16"])
+def test_arrays_without_the_precision_of_a_kernel_are_refused(dtype):
+    with pytest.raises(InputError, match=f"expected inputs of float32 or float64; got x2 of dtype {dtype}; convert them"):
+        infinite.kernel(NET)(jnp.ones((2, 3)), jnp.ones((2, 3), dtype))
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_numbers_in_lists_take_the_default_float_of_jax(x64):
+    k = infinite.kernel(networks.mlp(depth=1, width=4, sigma_b2=0.1))
+    with jax.enable_x64(x64):
+        expected = k(jnp.asarray([[1.0, -2.0], [0.5, 3.0]]), jnp.asarray([[1.0, 2.0]])).ntk
+        for found in (k([[1.0, -2.0], (0.5, 3)], [[1, 2]]), quick(k)([[1.0, -2.0], [0.5, 3.0]], [[1.0, 2.0]])):
+            assert found.ntk.dtype == jnp.result_type(float)
+            np.testing.assert_allclose(found.ntk, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [None, "digits", [["a"]], [[1.0, 2.0], [1.0]], [[True]], [[1j]], [[None]]])
+def test_what_is_no_table_of_numbers_is_refused(bad):
+    with pytest.raises(InputError, match=r"expected x1 to hold real numbers, in rows of one length; got .*; give an array \(N, d\)"):
+        infinite.kernel(NET)(bad)
 
 
 @pytest.mark.parametrize(("sigma_w2", "depth"), [(1.0, 80), (4.0, 70)])

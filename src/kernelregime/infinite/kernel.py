@@ -1,5 +1,6 @@
 """The NNGP and NTK of a network as a pure function of two batches of points."""
 
+import reprlib
 from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -73,14 +74,15 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
 def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
-    x1 (N1, d), x2 (N2, d) (default x1). The dtype of the inputs is the dtype of the result. The function is pure: it can be jitted,
-    vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2, where the NTK of a kinked
-    activation has no derivative and zero is taken for that term) and to the variances in `network`.
+    x1 (N1, d), x2 (N2, d) (default x1). The dtype of the inputs is the dtype of the result; numbers in plain lists are taken in JAX's
+    default float. The function is pure: it can be jitted, vmapped and differentiated, with respect to the inputs (gradients are finite
+    at x1 = x2, where the NTK of a kinked activation has no derivative and zero is taken for that term) and to the variances in
+    `network`.
 
     `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass.
 
-    Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs that are not 2-d and for
-    depths the network does not have.
+    Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs that are not 2-d or hold no
+    floats, for float64 where JAX has none, and for depths the network does not have.
     Source: Jacot, Gabriel and Hongler 2018, proposition 1 and theorem 1; Lee et al. 2018, eq. 5.
 
     >>> import jax.numpy as jnp
@@ -91,16 +93,11 @@ def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Ker
     layers = None if depths is None else cut(network, depths)
 
     def compute(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"] | None = None) -> Kernels:
-        other = x1 if x2 is None else x2
-        if jnp.ndim(x1) != 2 or jnp.ndim(other) != 2 or x1.shape[1] != other.shape[1]:
-            raise fail("x1 (N1, d) and x2 (N2, d)", f"shapes {jnp.shape(x1)} and {jnp.shape(other)}", "reshape them to one point a row")
-        for x in (x1, other):
-            given = np.dtype(getattr(x, "dtype", float))
-            if not jnp.issubdtype(given, jnp.floating):
-                raise fail("floating-point inputs", f"dtype {given}", "convert them to float32 or float64")
-            if given == np.float64 and jnp.result_type(float) != np.float64:
-                raise fail("float32 inputs while JAX has no float64", f"dtype {given}", "enter jax.enable_x64(True), or convert them")
-        start = input_moments(jnp.asarray(x1), jnp.asarray(other))
+        first = _points("x1", x1)
+        other = first if x2 is None else _points("x2", x2)
+        if first.ndim != 2 or other.ndim != 2 or first.shape[1] != other.shape[1]:
+            raise fail("x1 (N1, d) and x2 (N2, d)", f"shapes {first.shape} and {other.shape}", "reshape them to one point a row")
+        start = input_moments(first, other)
         if layers is None:
             after = network.propagate(start)
             assert after.ntk is not None  # input_moments has asked for it
@@ -109,3 +106,20 @@ def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Ker
         return Kernels(kept["nngp"], kept["ntk"], after.error)
 
     return compute
+
+
+def _points(name: str, x: Any) -> Array:
+    """`x` as an array of floats; Python's numbers have no precision of their own, and take JAX's default float."""
+    held = {str(leaf.dtype) for leaf in jax.tree.leaves(x) if hasattr(leaf, "dtype")}
+    for given in sorted(held - {"float32", "float64"}):
+        raise fail("inputs of float32 or float64", f"{name} of dtype {given}", "convert them, for example by x.astype('float32')")
+    if "float64" in held and jnp.result_type(float) != np.float64:
+        raise fail("float32 inputs while JAX has no float64", "dtype float64", "enter jax.enable_x64(True), or convert them")
+    wanted = fail(f"{name} to hold real numbers, in rows of one length", reprlib.repr(x), "give an array (N, d), or a list of such rows")
+    try:
+        values: Any = jnp.asarray(x) if held else np.asarray(x)
+    except (TypeError, ValueError):
+        raise wanted from None
+    if not held and values.dtype.kind not in "fi":
+        raise wanted
+    return values if held else jnp.asarray(values, jnp.result_type(float))
