@@ -1,11 +1,14 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from kernelregime import activations
 from kernelregime._checks import InputError
 from kernelregime.layers import Activation, Dense, Sequential
 from kernelregime.networks import describe, mlp
+
+KEY = jax.random.key(0)
 
 
 def test_depth_counts_weight_layers_and_the_readout_is_linear():
@@ -83,3 +86,32 @@ def test_a_linear_model_has_no_activation_to_describe():
 )
 def test_other_networks_are_not_described_as_one_with_shared_variances(other):
     assert describe(other) is None
+
+
+@pytest.mark.parametrize("shape", [(4,), [4], (np.int64(4),)])
+@pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(0)])
+def test_parameters_are_drawn_for_the_shape_of_one_point(key, shape):
+    assert mlp(depth=2, width=8).init(key, shape)[0]["w"].shape == (4, 8)
+
+
+@pytest.mark.parametrize("made", [mlp(depth=2, width=8), Dense(8)])
+@pytest.mark.parametrize(
+    ("key", "shape", "wanted"),
+    [
+        (7, (4,), r"expected key to be a JAX random key; got 7; write jax.random.key\(7\)"),
+        (None, (4,), "expected key to be a JAX random key; got None"),
+        ((4,), KEY, "expected key to be a JAX random key; got "),
+        (jax.random.split(KEY, 3), (4,), r"one JAX random key; got an array of keys of shape \(3,\); give one of them"),
+        (KEY, 4, r"shape to be that of one point, a tuple such as \(784,\); got 4; write \(4,\)"),
+        (KEY, np.ones((5, 4)), r"got an array of shape \(5, 4\); give x.shape\[1:\], here \(4,\)"),
+        (KEY, jnp.ones((5, 2, 4)), r"here \(2, 4\)"),
+        (KEY, np.array([4]), "give a tuple of integers"),
+        (KEY, "4", "shape to be that of one point"),
+        (KEY, (4.0,), "each number in shape to be an integer"),
+        (KEY, (0,), "each number in shape to be an integer of at least 1"),
+        (KEY, (), "points with at least one axis"),
+    ],
+)
+def test_a_key_or_shape_that_is_none_is_refused(made, key, shape, wanted):
+    with pytest.raises(InputError, match=wanted):
+        made.init(key, shape)

@@ -17,6 +17,7 @@ from kernelregime.empirical import gram, kernel, model
 from kernelregime.empirical.compiled import PROGRAMS, Kept
 from kernelregime.empirical.footprint import Footprint
 from kernelregime.empirical.model import Function
+from kernelregime.layers.base import check_key
 
 CHUNK = 16  # draws a call: more would not make a call cheaper, fewer would make small models wait for their dispatch
 
@@ -77,10 +78,7 @@ def sample_at_init(
 
 
 def _shapes(init: Init, key: Any) -> Any:
-    try:
-        jax.eval_shape(jax.random.split, key)
-    except (TypeError, ValueError):
-        raise _checks.fail("key to be a JAX random key", repr(key), "write jax.random.key(0)") from None
+    check_key(key)
     return jax.eval_shape(init, key)
 
 

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Num
 from kernelregime import _checks, _precision, grams, networks
 from kernelregime.empirical import gram
 from kernelregime.layers import Layer
+from kernelregime.layers.base import check_key
 
 METHODS = ("dense", "conditional")
 BATCH = 1 << 17  # random numbers a layer in one call: half a megabyte, which stays in a core's cache
@@ -93,7 +94,7 @@ def sample_fully_connected(
         raise _checks.fail("a fully-connected network with one φ, σ_w², σ_b² and parameterization", type(network).__name__, do)
     working = _precision.resolve(dtype, x1, x2)
     inputs = _inputs(x1, x2, working)
-    _check_key(key)
+    check_key(key)
     plan = _plan(
         _Setting((len(inputs), *spec.widths[:-1]), inputs.shape[1], spec.sigma_b2 is not None, spec.parameterization, method, True),
         count,
@@ -119,13 +120,6 @@ def _inputs(x1: Any, x2: Any, dtype: np.dtype) -> np.ndarray:
     if len({point.shape for point in points}) > 1:
         raise _checks.fail("x1 and x2 of one shape", " and ".join(str(point.shape) for point in points), "give both the same shape")
     return np.stack(points, axis=1).astype(dtype)
-
-
-def _check_key(key: Any) -> None:
-    try:
-        jax.eval_shape(jax.random.fold_in, key, 0)
-    except (TypeError, ValueError):
-        raise _checks.fail("key to be a JAX random key", repr(key), "write jax.random.key(0)") from None
 
 
 class _Setting(NamedTuple):

@@ -1,10 +1,16 @@
 """What every layer declares."""
 
+import reprlib
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from kernelregime._checks import fail, integer
 from kernelregime.layers.moments import Moments
 
 Shape = tuple[int, ...]
@@ -19,7 +25,10 @@ class Layer(ABC):
 
     @abstractmethod
     def init(self, key: Array, shape: Shape, dtype: Any = None) -> Any:
-        """Random parameters (a pytree) for points of this shape; `dtype` defaults to JAX's current float."""
+        """Random parameters (a pytree) for points of this shape; `dtype` defaults to JAX's current float.
+
+        Raises: `InputError` for a key that is none, and a shape that is no tuple (or list) of integers.
+        """
 
     @abstractmethod
     def apply(self, params: Any, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
@@ -28,3 +37,28 @@ class Layer(ABC):
     @abstractmethod
     def propagate(self, moments: Moments) -> Moments:
         """The layer at infinite width: second moments and NTK after it, from those before."""
+
+
+def check_key(key: Any) -> None:
+    """`InputError` unless `key` is one random key of JAX."""
+    try:
+        jax.eval_shape(jax.random.fold_in, key, 0)
+    except (TypeError, ValueError):
+        if hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            do = "give one of them, or map over all with jax.vmap"
+            raise fail("key to be one JAX random key", f"an array of keys of shape {key.shape}", do) from None
+        seed = key if type(key) is int else 0
+        raise fail("key to be a JAX random key", reprlib.repr(key), f"write jax.random.key({seed})") from None
+
+
+def checked_shape(shape: Any) -> Shape:
+    """`shape` as a tuple of integers; `InputError` unless it is the shape of one point."""
+    wanted = "shape to be that of one point, a tuple such as (784,)"
+    if isinstance(shape, Integral):
+        raise fail(wanted, repr(shape), f"write ({shape},)")
+    if isinstance(shape, np.ndarray | jax.Array):
+        do = f"give x.shape[1:], here {shape.shape[1:]}" if shape.ndim > 1 else "give a tuple of integers"
+        raise fail(wanted, f"an array of shape {shape.shape}", do)
+    if not isinstance(shape, tuple | list):
+        raise fail(wanted, reprlib.repr(shape), "give x.shape[1:] for a batch x of points")
+    return tuple(integer("each number in shape", size) for size in shape)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernelregime._checks import counted, fail, integer, one_of, real
-from kernelregime.layers.base import Layer, Shape
+from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
 from kernelregime.layers.moments import Moments, affine
 
 PARAMETERIZATIONS = ("ntk", "standard")
@@ -59,6 +59,9 @@ class Dense(Layer):
 
     def init(self, key: Array, shape: Shape, dtype: Any = None) -> dict[str, Array]:
         """{"w": (n, units), "b": (units,) unless there is no bias}."""
+        check_key(key)
+        shape = checked_shape(shape)
+        self.output_shape(shape)  # which refuses points without an axis
         n = shape[-1]
         dtype = jnp.result_type(float) if dtype is None else dtype
         key_w, key_b = jax.random.split(key)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail
-from kernelregime.layers.base import Layer, Shape
+from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
 from kernelregime.layers.moments import Moments
 
 Kept = dict[str, Array]  # kernels by their kind, a slot for every stop and one more
@@ -38,6 +38,8 @@ class Sequential(Layer):
 
     def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[Any, ...]:
         """One entry of parameters per layer."""
+        check_key(key)
+        shape = checked_shape(shape)
         keys = jax.random.split(key, len(self.layers))
         alike: dict[Any, list[int]] = {}
         for index, layer in enumerate(self.layers):
