@@ -86,6 +86,7 @@ def test_lists_and_jax_arrays_are_arrays():
     ("value", "options", "wanted", "got"),
     [
         (["a"], {}, "x to hold real numbers", "dtype <U1"),
+        ([[1.0], [1.0, 2.0]], {}, "x to be an array", "a list with rows of several lengths"),
         ([1j], {}, "x to hold real numbers", "dtype complex128"),
         ([1.0], {"ndim": 2}, "x to be 2-dimensional", "shape (1,)"),
         (1.0, {"ndim": (1, 2)}, "x to be 1-dimensional or 2-dimensional", "shape ()"),

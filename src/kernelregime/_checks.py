@@ -76,7 +76,10 @@ def array(
     """`value` as a NumPy array of numbers, checked for kind, dimensions, rows and finiteness."""
     import numpy as np  # here, so that the command line can show its help without NumPy
 
-    out = np.asarray(value)
+    try:
+        out = np.asarray(value)
+    except ValueError:
+        raise fail(f"{name} to be an array", f"a {type(value).__name__} with rows of several lengths", "give rows of one length") from None
     if out.dtype.kind not in "fiub" and out.dtype.name != "bfloat16":
         raise fail(f"{name} to hold real numbers", f"dtype {out.dtype}", "convert it to float32 or float64")
     allowed = (ndim,) if isinstance(ndim, int) else ndim

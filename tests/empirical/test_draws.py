@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernelregime import empirical
+from kernelregime import empirical, networks
 from kernelregime._checks import InputError
 
 WIDTHS = (3, 24, 16, 1)
@@ -118,3 +118,9 @@ def test_arguments_that_cannot_be_used_are_refused(options, says):
     arguments = {"x1": X, "draws": 3, "key": KEY} | options
     with pytest.raises(InputError, match=says):
         empirical.sample_at_init(init, relu_net, arguments.pop("x1"), **arguments)
+
+
+def test_an_initialization_that_asks_for_a_shape_is_refused():
+    network = networks.mlp(depth=2, width=4)
+    with pytest.raises(InputError, match=r"init\(key\) -> params; got .*'shape'.*; write lambda key: network.init\(key, shape\)"):
+        empirical.sample_at_init(network.init, network, X, draws=2, key=KEY)

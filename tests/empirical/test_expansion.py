@@ -49,6 +49,12 @@ def test_expansion_keeps_the_precision_of_the_function():
     assert empirical.linearize(quadratic, params)(params, np.ones((1, 3), "float32")).dtype == np.float32
 
 
+def test_a_function_of_points_first_is_refused():
+    params = {"w": np.ones((3, 2), "float32"), "v": np.ones(2, "float32"), "n": 1}
+    with pytest.raises(InputError, match=r"works as f\(x, params\) alone"):
+        empirical.linearize(lambda x, p: quadratic(p, x), params)(params, np.ones((1, 3), "float32"))
+
+
 def test_params_of_another_model_and_orders_below_one_are_refused():
     params = {"w": np.ones((3, 2)), "v": np.ones(2), "n": 1}
     linear = empirical.linearize(quadratic, params)

@@ -239,6 +239,8 @@ def test_points_of_integers_stay_integers():
         (np.float64(1.0), None, "one row for every point"),
         (points(2)[:, :3], None, r"x of shape \(N, 3\)"),
         (np.array([["a", "b"]]), None, "real numbers"),
+        ([[1.0, 2.0], [3.0]], None, "rows of several lengths"),
+        (params_of(), None, "got a dict, as of params; give f, params and x1 in this order"),
     ],
 )
 def test_points_that_cannot_be_used_are_refused(x1, x2, says):

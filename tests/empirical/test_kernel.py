@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kernelregime import empirical, networks
 from kernelregime._checks import InputError
 from kernelregime.empirical import ntk_function
 
@@ -170,11 +171,31 @@ def test_integer_leaves_are_not_differentiated(by_definition, jit):
         (lambda p, x: {"outputs": x @ p["w"]}, "one array"),
         (lambda p, x: jnp.argmax(x @ p["w"], -1), "floating-point outputs"),
         (lambda p, x: x @ p["w"].T, "to accept x of shape"),
+        (lambda x, p: x @ p["w"], r"got a function that works as f\(x, params\) alone; give params before x, or write lambda params, x"),
+        ("mlp", r"f to be a function f\(params, x\) or a network; got a str"),
     ],
 )
 def test_function_of_another_kind_is_refused(f, says):
     with pytest.raises(InputError, match=says):
         ntk_function(f)({"w": jnp.ones((3, 2))}, jnp.ones((4, 3)))
+
+
+def test_an_error_inside_the_function_is_its_own():
+    with pytest.raises(KeyError, match="bias"):
+        ntk_function(lambda p, x: x @ p["w"] + p["bias"])({"w": jnp.ones((3, 2))}, jnp.ones((4, 3)))
+
+
+def test_a_network_stands_for_its_apply():
+    network = networks.mlp(depth=2, width=4, activation="tanh")
+    params, x = network.init(jax.random.key(0), (3,)), jnp.ones((2, 3))
+    np.testing.assert_array_equal(ntk_function(network)(params, x), ntk_function(network.apply)(params, x))
+    np.testing.assert_array_equal(empirical.ntk(network, params, x), empirical.ntk(network.apply, params, x))
+    np.testing.assert_array_equal(empirical.linearize(network, params)(params, x), network.apply(params, x))
+    drawn = [
+        empirical.sample_at_init(lambda key: network.init(key, (3,)), f, x, draws=1, key=jax.random.key(1))
+        for f in (network, network.apply)
+    ]
+    np.testing.assert_array_equal(*drawn)
 
 
 @pytest.mark.parametrize(

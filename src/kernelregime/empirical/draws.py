@@ -1,5 +1,6 @@
 """The finite-width kernel at initialization, as a random variable."""
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from kernelregime.empirical import gram, kernel, model
 from kernelregime.empirical.compiled import PROGRAMS, Kept
 from kernelregime.empirical.footprint import Footprint
 from kernelregime.empirical.model import Function
+from kernelregime.layers import Layer
 from kernelregime.layers.base import check_key
 
 CHUNK = 16  # draws a call: more would not make a call cheaper, fewer would make small models wait for their dispatch
@@ -26,7 +28,7 @@ Init = Callable[[Any], Any]
 
 def sample_at_init(
     init: Init,
-    f: Function,
+    f: Function | Layer,
     x1: Num[ArrayLike, "N1 ..."],
     x2: Num[ArrayLike, "N2 ..."] | None = None,
     *,
@@ -53,6 +55,7 @@ def sample_at_init(
     _checks.one_of("output", output, kernel.OUTPUTS)
     _checks.one_of("method", method, kernel.METHODS)
     count = _checks.integer("draws", draws)
+    f = model.function(f)
     # With a dtype given, `init` is not traced in another precision first.
     working = model.precision(_shapes(init, key), None) if dtype is None else _precision.resolve(dtype)
     with _precision.enter(working):
@@ -79,6 +82,13 @@ def sample_at_init(
 
 def _shapes(init: Init, key: Any) -> Any:
     check_key(key)
+    try:
+        inspect.signature(init).bind(key)
+    except TypeError as error:
+        do = "write lambda key: network.init(key, shape), with the shape of one point"
+        raise _checks.fail("init(key) -> params", f"a function of other arguments ({error})", do) from None
+    except ValueError:  # a builtin, which shows no signature
+        pass
     return jax.eval_shape(init, key)
 
 

@@ -16,13 +16,14 @@ from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.footprint import Footprint, footprint
 from kernelregime.empirical.model import Function
 from kernelregime.grams import identity
+from kernelregime.layers import Layer
 
 _MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
 _AXES = {"trace": (), "diagonal": ("output",), "full": ("output1", "output2")}
 
 
 def ntk(
-    f: Function,
+    f: Function | Layer,
     params: PyTree,
     x1: Num[ArrayLike, "N1 ..."],
     x2: Num[ArrayLike, "N2 ..."] | None = None,
@@ -36,12 +37,13 @@ def ntk(
     store: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N1 N2 ..."]:
-    """The empirical neural tangent kernel of any JAX function f(params, x), for any number of points.
+    """The empirical neural tangent kernel of a network or any JAX function f(params, x), for any number of points.
 
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
 
-    `f(params, x)`: pure; params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own. `x1` (N1, ...), `x2` (N2, ...);
-    x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the infinite-width kernel; "full";
+    `f(params, x)`, or a network, whose `apply` it is: pure; params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own.
+    `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
+    infinite-width kernel; "full";
     "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
     `memory`: bytes for what is computed at one time, the parameters and the whole result apart (default: half of the free memory of
     the device or host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast
@@ -63,6 +65,7 @@ def ntk(
     """
     _checks.one_of("output", output, kernel.OUTPUTS)
     _checks.one_of("method", method, kernel.METHODS)
+    f = model.function(f)
     working = model.precision(params, dtype)
     with _precision.enter(working):
         params = model.cast(params, working)

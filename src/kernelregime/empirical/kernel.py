@@ -16,6 +16,7 @@ from kernelregime import _checks
 from kernelregime.empirical import model
 from kernelregime.empirical.model import Function, Parameters
 from kernelregime.empirical.program import Entrance, Program, trace
+from kernelregime.layers import Layer
 
 OUTPUTS = ("trace", "full", "diagonal")
 METHODS = ("auto", "jacobian", "structured")
@@ -46,15 +47,16 @@ class Plan:
     sites: dict[int, list[Entrance]]
 
 
-def ntk_function(f: Function, *, output: str = "trace", method: str = "auto") -> Callable[..., Array]:
+def ntk_function(f: Function | Layer, *, output: str = "trace", method: str = "auto") -> Callable[..., Array]:
     """The empirical neural tangent kernel of `f` as a pure function g(params, x1, x2=None).
 
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
 
-    `f(params, x)`: params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own. `output`: "trace", (N1, N2), the
-    mean over outputs (1/O) Σ_o Θ_oo; "full", (N1, N2, O, O); "diagonal", (N1, N2, O). `method`: "jacobian" contracts the Jacobian
-    of every parameter; "structured" never forms the Jacobian of a parameter that enters by one matrix product with one position
-    per point, (h·h')(δ·δ') with the product's input h and the gradient δ there, and does as "jacobian" for every other parameter;
+    `f(params, x)`, or a network, whose `apply` it is: params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own.
+    `output`: "trace", (N1, N2), the mean over outputs (1/O) Σ_o Θ_oo; "full", (N1, N2, O, O); "diagonal", (N1, N2, O). `method`:
+    "jacobian" contracts the Jacobian of every parameter; "structured" never forms the Jacobian of a parameter that enters by one matrix
+    product with one position per point, (h·h')(δ·δ') with the product's input h and the gradient δ there, and does as "jacobian" for
+    every other parameter;
     "auto" is "structured" where there is such a parameter. All agree to rounding.
 
     Returns: g, which can be jitted, batched over params (vmap) and differentiated; it follows the dtype of f, and JAX's matmul
@@ -64,6 +66,7 @@ def ntk_function(f: Function, *, output: str = "trace", method: str = "auto") ->
     """
     _checks.one_of("output", output, OUTPUTS)
     _checks.one_of("method", method, METHODS)
+    f = model.function(f)
 
     def kernel(params: PyTree, x1: Num[ArrayLike, "N1 ..."], x2: Num[ArrayLike, "N2 ..."] | None = None) -> Float[Array, "N1 N2 ..."]:
         first = jnp.asarray(x1)

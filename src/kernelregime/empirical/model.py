@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kernelregime import _checks, _precision
+from kernelregime.layers import Layer
 
 Function = Callable[[Any, Any], Any]
 
@@ -79,6 +80,8 @@ def cast(params: Any, dtype: np.dtype) -> Any:
 
 def points(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
     """Checked points on the host; floating-point ones in `dtype`, integers (tokens, pixels) as they are."""
+    if isinstance(x, dict) or (isinstance(x, tuple) and any(isinstance(part, dict) for part in x)):
+        raise _checks.fail(f"{name} to be an array of points", f"a {type(x).__name__}, as of params", "give f, params and x1 in this order")
     out = _checks.array(name, x)
     if out.ndim == 0:
         raise _checks.fail(f"{name} to have one row for every point", "a single number", "give an array of shape (N, ...)")
@@ -148,8 +151,11 @@ def single(f: Function, held: Parameters) -> Callable[[Sequence[Any], Any], jax.
 def outputs(f: Function, params: Any, point: Any) -> jax.ShapeDtypeStruct:
     """Shape (O,) and dtype of the outputs of `f` at one point; `InputError` unless it maps (N, ...) to (N,) or (N, O)."""
     try:
-        one, three = (jax.eval_shape(f, params, jax.ShapeDtypeStruct((rows, *point.shape), point.dtype)) for rows in (1, 3))
-    except (TypeError, ValueError) as error:
+        one, three = (jax.eval_shape(f, params, _rows(point, rows)) for rows in (1, 3))
+    except Exception as error:  # any that f raises; those that are not ours to explain go on
+        check_order(f, params, point, error)
+        if not isinstance(error, TypeError | ValueError):
+            raise
         expected = f"f(params, x) to accept x of shape {('N', *point.shape)}".replace("'", "")
         got = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise _checks.fail(expected, f"the error {got!r}", "check x and f") from error
@@ -157,8 +163,34 @@ def outputs(f: Function, params: Any, point: Any) -> jax.ShapeDtypeStruct:
         do = "pass a function that returns the outputs alone"
         raise _checks.fail("f(params, x) to return one array of shape (N,) or (N, O)", f"a {type(one).__name__}", do)
     if one.shape[:1] != (1,) or three.shape[:1] != (3,) or one.shape[1:] != three.shape[1:] or len(one.shape) > 2:
+        check_order(f, params, point)
         got = f"{tuple(one.shape)} for 1 point and {tuple(three.shape)} for 3"
         raise _checks.fail("f(params, x) to return shape (N,) or (N, O)", got, "reshape the outputs of f")
     if not jnp.issubdtype(one.dtype, jnp.floating):
         raise _checks.fail("f(params, x) to return floating-point outputs", f"dtype {one.dtype}", "return them before rounding or argmax")
     return jax.ShapeDtypeStruct((one.size,), one.dtype)
+
+
+def check_order(f: Function, params: Any, point: Any, error: Exception | None = None) -> None:
+    """`InputError` if `f`, which fails as f(params, x), gives outputs for all points as f(x, params)."""
+    try:
+        found = [jax.eval_shape(f, _rows(point, rows), params).shape[:1] for rows in (1, 3)]
+    except Exception:  # the reverse fails too, in whatever way
+        return
+    if found == [(1,), (3,)]:
+        do = "give params before x, or write lambda params, x: f(x, params)"
+        raise _checks.fail("f(params, x)", "a function that works as f(x, params) alone", do) from error
+
+
+def _rows(point: Any, rows: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((rows, *point.shape), point.dtype)
+
+
+def function(f: Any) -> Function:
+    """`f`, or the `apply` of a network; `InputError` for what cannot be called."""
+    if isinstance(f, Layer):
+        return f.apply
+    if not callable(f):
+        do = "give its apply" if hasattr(f, "apply") else "give network.apply, or a function of yours"
+        raise _checks.fail("f to be a function f(params, x) or a network", f"a {type(f).__name__}", do)
+    return f
