@@ -18,8 +18,8 @@ def table(x, names):
     return [",".join([*(repr(float(v)) for v in row), str(name)]) for row, name in zip(x, names)]
 
 
-@pytest.mark.parametrize("x_name", ["x", "X", "images", "data"])
-@pytest.mark.parametrize("y_name", ["y", "labels"])
+@pytest.mark.parametrize("x_name", ["x", "X", "images", "data", "features", "inputs"])
+@pytest.mark.parametrize("y_name", ["y", "labels", "targets", "label", "target"])
 def test_npz_files_are_read_under_every_documented_name(tmp_path, x_name, y_name):
     np.savez(tmp_path / "set.npz", **{x_name: X.reshape(20, 2, 2), y_name: Y})
     found = data.load(tmp_path / "set.npz", scaling="none")
@@ -35,11 +35,27 @@ def test_npz_files_with_train_and_test_arrays_keep_them_apart(tmp_path):
     np.testing.assert_array_equal(found.x_test, X[12:])
 
 
+@pytest.mark.parametrize(("x", "y"), [("{}_images", "{}_labels"), ("X_{}", "target_{}"), ("inputs_{}", "{}_targets")])
+def test_npz_files_with_a_train_and_a_test_set_are_read_under_their_usual_names(tmp_path, x, y):
+    parts = {"train": slice(12), "test": slice(12, 20)}
+    np.savez(tmp_path / "set.npz", **{name.format(part): v[rows] for part, rows in parts.items() for name, v in ((x, X), (y, Y))})
+    np.testing.assert_array_equal(data.load(tmp_path / "set.npz", scaling="none").x_test, X[12:])
+
+
 def test_npz_files_with_row_numbers_keep_their_split(tmp_path):
     np.savez(tmp_path / "set.npz", x=X, y=Y, train_idx=np.arange(4, 20), test_idx=np.arange(3))
     found = data.load(tmp_path / "set.npz", scaling="none")
     np.testing.assert_array_equal(found.x_test, X[:3])
     assert {row.tobytes() for row in found.x_train} == {row.tobytes() for row in X[4:]}
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("header", [[], ["a,b,c,d,label"]])
+def test_csv_files_may_be_separated_by_semicolons_or_tabs(tmp_path, header, separator):
+    (tmp_path / "set.csv").write_text(lines(header, table(X, ["no", "yes"] * 10)).replace(",", separator))
+    found = data.load(tmp_path / "set.csv", scaling="none")
+    assert found.classes == ("no", "yes")
+    assert {row.tobytes() for row in found.x_train} | {row.tobytes() for row in found.x_test} == {row.tobytes() for row in X}
 
 
 @pytest.mark.parametrize("header", [[], ["a,b,c,d,label"], ["", "a,b,c,d,label"], ["0,1,2,3,label"], ['"a, first",b,c,d,label']])
@@ -69,6 +85,8 @@ def test_csv_files_with_real_targets_are_regression(tmp_path):
     [
         ("", "at least one row"),
         ("1 2 3\n4 5 6\n", "two or more columns"),
+        ("a;b;c\n1,5;2,5;0\n2,5;1,5;1\n", r"decimal points in set\.csv; got decimal commas between semicolons; save it"),
+        ("1;2;0\n3;four;1\n", "'four' in line 2, column 2"),
         ("1,2,0\n3,4\n", "2 columns in line 2, where the first row has 3"),
         ("1,2,0\n3,4,1,7\n", "4 columns in line 2"),
         ("a,b,c\n1,2,0\n\n3,,1\n", r"set\.csv; got an empty cell in line 4, column 2; fill in"),
@@ -90,12 +108,14 @@ def test_csv_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, text, m
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X}, r"targets beside the points of set; .* give y \(or labels, targets\)"),
+        ({"x": X}, r"targets beside the points of set; .* give y \(or labels, targets, label, target\)"),
+        ({"x": X, "result": Y}, r"targets beside the points of set; got only x, result; give y \(or"),
+        ({"input": X, "y": Y}, r"'x' \(or 'images', 'data', 'features', 'inputs'\) in set\.npz; got only input, y; add it"),
         ({"x": np.where(X[3, 1] == X, np.nan, X), "y": Y}, r"x in set\.npz to be finite; got NaN or infinity in row 3"),
         ({"x": X, "y": np.where(Y == 1, np.nan, Y)}, r"y in set\.npz to be finite; got NaN or infinity in row 1 .* and 9 more"),
-        ({"y": Y}, "'x' or 'images'"),
+        ({"y": Y}, r"'x' \(or 'images'"),
         ({}, "only nothing"),
-        ({"x_train": X, "y_train": Y, "x_test": X}, "'y_test' in set.npz"),
+        ({"x_train": X, "y_train": Y, "x_test": X}, r"'y_test' \(or 'test_y', .*\) in set\.npz; got only x_test, x_train, y_train"),
         ({"x": X, "y": Y, "train_idx": np.arange(5)}, "'test_idx'"),
         ({"x": X, "y": Y, "train_idx": np.arange(5), "test_idx": np.arange(4, 8)}, "1 common"),
         ({"x": X, "y": Y, "train_idx": np.arange(5), "test_idx": np.array([20])}, "between 0 and 19"),

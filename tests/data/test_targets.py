@@ -77,6 +77,31 @@ def test_many_whole_numbers_that_nobody_called_regression_are_said():
         assert dataset(y, target_coding=coding).notes == ()
 
 
+@pytest.mark.parametrize("y", [[-1, 1, 1, -1], [-1.0, 1.0, 1.0, -1.0]])
+@pytest.mark.parametrize("coding", [None, "standardized"])
+def test_whole_numbers_that_nobody_called_classes_and_are_not_counted_are_said(y, coding):
+    found = dataset(y, target_coding=coding)
+    assert found.classes == (-1, 1)
+    [words] = found.notes
+    assert "whole numbers of 2 values (-1, 1) and were taken as classes; the target coding regression" in words
+
+
+@pytest.mark.parametrize(
+    ("y", "options"),
+    [
+        ([0, 1, 1], {}),
+        ([1.0, 2.0, 3.0], {}),
+        (["no", "yes", "no"], {}),
+        (np.eye(4)[[0, 2, 3, 0]], {}),
+        ([-1, 1, 1], {"target_coding": "plus-minus-one"}),
+        ([-1, 1, 1], {"target_coding": "regression"}),
+        ([-1, 0, 1], {"classes": [-1, 1]}),
+    ],
+)
+def test_nothing_is_said_of_classes_that_are_counted_named_or_asked_for(y, options):
+    assert dataset(y, **options).notes == ()
+
+
 def test_standardized_regression_has_mean_zero_and_variance_one_on_train_whatever_the_unit():
     x, y = RNG.standard_normal((12, 2)), np.stack([RNG.standard_normal(12), np.full(12, 0.1)], axis=1)
     found = data.from_arrays(x[:8], y[:8], x[8:], y[8:], target_coding="standardized-regression")

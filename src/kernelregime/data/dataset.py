@@ -13,6 +13,7 @@ class Source:
 
     `targets`: None where there are points only. `train`, `test`: row numbers where the source comes with a split. `shape`: that of one
     point before it became a row of d numbers. `table`: whether the points are rows of a table, whose columns may have units of their own.
+    `names`: of the arrays in the file, where it holds several.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Source:
     test: np.ndarray | None = None
     shape: tuple[int, ...] | None = None
     table: bool = False
+    names: tuple[str, ...] = ()
 
     def points(self, rows: np.ndarray) -> Float64[np.ndarray, "n d"]:
         """These rows as numbers."""

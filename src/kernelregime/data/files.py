@@ -13,8 +13,9 @@ import numpy as np
 from kernelregime._checks import array, counted, fail
 from kernelregime.data.dataset import Source
 
-POINTS = ("x", "images", "data")
-TARGETS = ("y", "labels", "targets")
+POINTS = ("x", "images", "data", "features", "inputs")
+SEPARATORS = (",", ";", "\t")
+TARGETS = ("y", "labels", "targets", "label", "target")
 
 
 def points(name: str, value: Any) -> np.ndarray:
@@ -76,7 +77,7 @@ def _targets(name: str, value: Any, rows: int) -> np.ndarray:
 
 
 def read_npz(path: Path, *, labelled: bool = True) -> Source:
-    """A .npz file with x and y (by any of their names; without y: points alone), or with x_train, y_train, x_test, y_test."""
+    """A .npz file with x and y (by any of `POINTS` and `TARGETS`; without y: points alone), or with each of these for train and test."""
     where = f" in {path.name}"
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -84,12 +85,12 @@ def read_npz(path: Path, *, labelled: bool = True) -> Source:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         reason = str(error).split("\n")[0][:100]
         raise fail("an .npz file of plain arrays", f"{path.name} ({reason})", "write it with numpy.savez and no object arrays") from None
-    if "x_train" in held:
-        parts = [_named(path, held, (key,)) for key in ("x_train", "y_train", "x_test", "y_test")]
-        return joined(path.stem, *parts, where=where)
+    if any(key in held for key in _of("train", POINTS)):
+        wanted = [_of(part, names) for part in ("train", "test") for names in (POINTS, TARGETS)]
+        return joined(path.stem, *(_named(path, held, keys) for keys in wanted), where=where)
     x, y = _named(path, held, POINTS), next((held[key] for key in TARGETS if labelled and key in held), None)
     if "train_idx" not in held and "test_idx" not in held:
-        return single(path.stem, x, y, where=where)
+        return replace(single(path.stem, x, y, where=where), names=tuple(held))
     train, test = (_index(key, _named(path, held, (key,)), len(x)) for key in ("train_idx", "test_idx"))
     common = int(np.isin(train, test).sum())
     if common:
@@ -97,12 +98,17 @@ def read_npz(path: Path, *, labelled: bool = True) -> Source:
     return single(path.stem, x, y, train, test, where=where)
 
 
+def _of(part: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of points or targets of train or test: x_train or train_x, and so on."""
+    return tuple(key for name in names for key in (f"{name}_{part}", f"{part}_{name}"))
+
+
 def _named(path: Path, held: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> np.ndarray:
     for key in keys:
         if key in held:
             return held[key]
-    wanted = " or ".join(repr(key) for key in keys)
-    raise fail(f"{wanted} in {path.name}", f"only {', '.join(sorted(held)) or 'nothing'}", "add it with numpy.savez")
+    others = f" (or {', '.join(map(repr, keys[1:]))})" if keys[1:] else ""
+    raise fail(f"{keys[0]!r}{others} in {path.name}", f"only {', '.join(sorted(held)) or 'nothing'}", "add it with numpy.savez")
 
 
 def _index(name: str, value: np.ndarray, rows: int) -> np.ndarray:
@@ -115,54 +121,69 @@ def _index(name: str, value: np.ndarray, rows: int) -> np.ndarray:
 
 
 def read_csv(path: Path, *, labelled: bool = True) -> Source:
-    """A comma-separated table: numbers, with the label or target in the last column (`labelled=False`: numbers only); a first line of
-    names is skipped.
+    """A table separated by commas, semicolons or tabs: numbers, with the label or target in the last column (`labelled=False`: numbers
+    only); a first line of names is skipped.
     """
     numbers = "numbers in every column but the last" if labelled else "numbers in every column"
     try:
-        width, skip = _layout(path, 1 + labelled)
+        separator = _separator(path)
+        width, skip = _layout(path, separator, 1 + labelled)
         row = np.dtype([("x", np.float64, (width - labelled,)), *[("y", object)] * labelled])
-        table = np.loadtxt(path, row, comments=None, delimiter=",", skiprows=skip, quotechar='"', ndmin=1, encoding="utf-8-sig")
-        fault = "" if np.isfinite(table["x"]).all() else _fault(path, skip, width - labelled)
+        table = np.loadtxt(path, row, comments=None, delimiter=separator, skiprows=skip, quotechar='"', ndmin=1, encoding="utf-8-sig")
+        fault = "" if np.isfinite(table["x"]).all() else _fault(path, separator, skip, width - labelled)
     except (OSError, UnicodeDecodeError) as error:
         raise fail("a readable text file in UTF-8", f"{path.name} ({type(error).__name__})", "save it as CSV in UTF-8") from None
     except ValueError as error:
         if type(error) is not ValueError:
             raise
-        fault = _fault(path, skip, width - labelled) or str(error).split(";")[0].rstrip(".")
+        fault = _fault(path, separator, skip, width - labelled) or str(error).split(";")[0].rstrip(".")
     if fault:
         raise fail(f"a table of numbers in {path.name}", fault, f"fill in or drop what is missing, {numbers}")
-    y = _cells(path, skip, width, table["y"]) if labelled else None
+    y = _cells(path, separator, skip, width, table["y"]) if labelled else None
     return replace(single(path.stem, table["x"], y), table=True)
 
 
-def _layout(path: Path, least: int) -> tuple[int, int]:
+def _separator(path: Path) -> str:
+    """The separator that finds the most numbers in the second row (a first may hold names); a comma where none is better."""
+    rows = {}
+    for separator in SEPARATORS:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows[separator] = _first_rows(file, separator)[1]
+    numbers = {separator: sum(map(_is_number, row)) for separator, row in rows.items()}
+    found = max(SEPARATORS, key=lambda separator: numbers[separator])
+    if sum(_is_number(cell.replace(",", ".")) for cell in rows[";"]) > max(numbers.values()):
+        do = "save it with decimal points"
+        raise fail(f"numbers with decimal points in {path.name}", "decimal commas between semicolons", do)
+    return found
+
+
+def _layout(path: Path, separator: str, least: int) -> tuple[int, int]:
     """The number of columns (at least `least`), and of lines to skip before the first row."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        first, second, skip = _first_rows(file)
+        first, second, skip = _first_rows(file, separator)
     if len(first) < least:
         raise fail("two or more columns, the target in the last", f"{len(first)} in {path.name}", "separate the columns by commas")
     return len(first), skip if _is_header(first, second) else skip - 1
 
 
-def _cells(path: Path, skip: int, width: int, column: np.ndarray) -> np.ndarray:
+def _cells(path: Path, separator: str, skip: int, width: int, column: np.ndarray) -> np.ndarray:
     """The last column: numbers if all of its cells are, else names."""
     cells = [str(cell).strip() for cell in column]
     numbers = all(_is_number(cell) for cell in cells if cell)
     found = np.asarray([float(cell or "nan") for cell in cells] if numbers else cells)
     if not (np.isfinite(found).all() if numbers else all(cells)):
-        fault = _fault(path, skip, width if numbers else width - 1)
+        fault = _fault(path, separator, skip, width if numbers else width - 1)
         raise fail(f"a label or target in every row of {path.name}", fault, "fill in or drop those rows")
     return found
 
 
-def _fault(path: Path, skip: int, numbers: int) -> str:
+def _fault(path: Path, separator: str, skip: int, numbers: int) -> str:
     """What is wrong, and in which line, with the first row after `skip` lines that is of another length than the first, or has an empty
     cell, or among its first `numbers` cells one that is no finite number; empty where nothing is.
     """
     width = 0
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
+        rows = csv.reader(file, delimiter=separator)
         for row in rows:
             if rows.line_num <= skip or not any(cell.strip() for cell in row):
                 continue
@@ -177,9 +198,9 @@ def _fault(path: Path, skip: int, numbers: int) -> str:
     return ""
 
 
-def _first_rows(file: Any) -> tuple[list[str], list[str], int]:
+def _first_rows(file: Any, separator: str) -> tuple[list[str], list[str], int]:
     """The first two rows that are not empty, and the number of lines up to the end of the first."""
-    reader = csv.reader(file)
+    reader = csv.reader(file, delimiter=separator)
     found: list[tuple[list[str], int]] = []
     for row in reader:
         if any(cell.strip() for cell in row):

@@ -12,7 +12,7 @@ import numpy as np
 from kernelregime._checks import fail, one_of
 from kernelregime.data.dataset import Dataset, Points, Source, fingerprint
 from kernelregime.data.download import obtain
-from kernelregime.data.files import READERS, joined, single
+from kernelregime.data.files import READERS, TARGETS, joined, single
 from kernelregime.data.payload import named_folder
 from kernelregime.data.published import IMAGES, TEXTS, Images, spelled
 from kernelregime.data.scaling import SCALINGS
@@ -80,15 +80,17 @@ def load(
     from their official files there, or else from mnist.npz, mnist_subset.npz and the like, which then name the data set. Without
     `folder` they are downloaded if need be, once, into the user's cache folder. Official files are checked by their SHA-256.
 
-    .npz: `x` (or `images`, `data`) of shape (N, ...) and `y` (or `labels`, `targets`), with row numbers `train_idx` and `test_idx` if
-    there is a split; or `x_train`, `y_train`, `x_test`, `y_test`. Bytes (uint8) are divided by 255.
-    .csv: commas, numbers in every column but the last, which holds the label or target; a first line of names is skipped.
+    .npz: `x` (or `images`, `data`, `features`, `inputs`) of shape (N, ...) and `y` (or `labels`, `targets`, `label`, `target`), with row
+    numbers `train_idx` and `test_idx` if there is a split; or `x_train`, `y_train`, `x_test`, `y_test` (or `train_images` and the like).
+    Bytes (uint8) are divided by 255.
+    .csv: commas, semicolons or tabs between numbers in every column but the last, which holds the label or target; a first line of names
+    is skipped.
 
     `flat`: points as rows (N, d); with False they keep the shape they have in the file, and images are (N, height, width, channels).
 
     Targets are classes if they are names, one-hot rows, or whole numbers of at most 20 different values; otherwise (and with a coding
-    for regression always) they are regression. Asking for a class coding makes any whole numbers classes. Whole numbers of more values
-    that are taken as regression unasked are said in `Dataset.notes`.
+    for regression always) they are regression. Asking for a class coding makes any whole numbers classes. What is decided unasked of whole
+    numbers that may be meant otherwise (more values; such as -1 and 1, which do not count from 0 or 1) is said in `Dataset.notes`.
 
     `points_train` N: a multiple of the number of classes, the same number of each (default: the largest balanced train set; 256 toy
     points). `points_test` M: as equal as can be (default: the whole test set; without a split, of each class a fifth of the smallest;
@@ -194,7 +196,9 @@ def natural_scaling(source: Source) -> str:
 def prepared(source: Source, choice: Choice) -> Dataset:
     """The data set that `choice` makes of a source."""
     if source.targets is None:
-        raise fail(f"targets beside the points of {source.name}", "points alone", "give y (or labels, targets), one for every point")
+        got = f"only {', '.join(source.names)}" if source.names[1:] else "points alone"
+        do = f"give {TARGETS[0]} (or {', '.join(TARGETS[1:])}), one for every point"
+        raise fail(f"targets beside the points of {source.name}", got, do)
     targets, rows = chosen(understand(source.targets, choice.target_coding), choice.classes)
     train, test = _rows(source, targets, rows, choice)
     x_train, x_test = SCALINGS[choice.scaling](source.points(train), source.points(test))

@@ -1,12 +1,12 @@
 """Which targets are classes, and how classes are coded as numbers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelregime._checks import array, fail, integer, one_of
+from kernelregime._checks import array, counted, fail, integer, one_of
 from kernelregime.data.scaling import deviations
 
 MOST_CLASSES = 20  # whole numbers with more values than this are regression, unless a class coding is asked for
@@ -96,7 +96,8 @@ def understand(targets: np.ndarray, coding: str | None) -> Targets:
         if names is not None:
             classes, labels = np.unique(names, return_inverse=True)
             chosen = {None: "centred-one-hot", STANDARDIZED: "standardized-one-hot"}.get(coding, coding)
-            return Targets(str(chosen), tuple(classes.tolist()), labels.astype(np.int64), None)
+            notes = () if coding in CLASS_CODINGS or flat.ndim == 2 else _not_counted(classes)
+            return Targets(str(chosen), tuple(classes.tolist()), labels.astype(np.int64), None, notes)
         if coding in CLASS_CODINGS:
             got = f"real-valued targets of shape {flat.shape}"
             raise fail(f"labels or one-hot rows, for target_coding={coding!r}", got, "use target_coding='regression'")
@@ -113,6 +114,14 @@ def _unasked(flat: np.ndarray) -> tuple[str, ...]:
         return ()
     what = f"the targets are whole numbers of {np.unique(flat).size} different values (more than {MOST_CLASSES})"
     return (f"{what} and were taken as regression; the target coding one-hot, or another for classes, makes each value a class",)
+
+
+def _not_counted(classes: np.ndarray) -> tuple[str, ...]:
+    """What to say of whole numbers that were taken as classes without being asked and do not count from 0 or 1, as classes do."""
+    if classes.dtype.kind == "U" or (classes[0] in (0, 1) and classes[-1] - classes[0] == len(classes) - 1):
+        return ()
+    what = f"the targets are whole numbers of {counted(len(classes), 'value')} ({', '.join(map(str, classes))})"
+    return (f"{what} and were taken as classes; the target coding regression, or standardized-regression, takes them as numbers",)
 
 
 def _class_values(flat: np.ndarray, *, some: bool) -> np.ndarray | None:
@@ -151,4 +160,5 @@ def chosen(targets: Targets, classes: int | Sequence[Any] | None) -> tuple[Targe
     renumber = np.full(len(known), -1)
     renumber[kept] = np.arange(len(kept))
     labels = renumber[targets.labels]
-    return Targets(targets.coding, tuple(targets.classes[k] for k in kept), labels, None), np.flatnonzero(labels >= 0)
+    names, notes = tuple(targets.classes[k] for k in kept), targets.notes if classes is None else ()
+    return replace(targets, classes=names, labels=labels, notes=notes), np.flatnonzero(labels >= 0)
