@@ -4,9 +4,10 @@ import importlib
 from types import SimpleNamespace
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from kernelregime import InputError, diagnosis, networks
+from kernelregime import InputError, activations, diagnosis, networks, theory
 from kernelregime.diagnosis import phase
 from kernelregime.diagnosis.subject import subject
 
@@ -41,3 +42,14 @@ def test_integrals_that_do_not_converge_are_refused_before_training(small, monke
     monkeypatch.setattr(importlib.import_module("kernelregime.diagnosis.diagnose"), "run", trained)
     with pytest.raises(InputError, match=r"expected a φ whose Gaussian integrals converge; got .*; declare its kinks"):
         diagnosis.diagnose(networks.mlp(depth=depth, width=8, outputs=2, activation=phi), small)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "cos", "sigmoid"])
+def test_the_curve_of_the_edge_of_chaos_goes_from_no_biases_to_the_largest_without_gaps(name):
+    weights, biases = diagnosis.edge_curve(activations.get(name), largest=0.5)
+    [start] = theory.edge_of_chaos(name)
+    assert weights[biases.argmin()] == pytest.approx(start, rel=0.01)
+    assert biases.min() < 0.01
+    assert biases.max() > 0.48
+    if name != "relu":
+        assert np.diff(np.sort(biases)).max() < 0.02

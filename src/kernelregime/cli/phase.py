@@ -103,8 +103,8 @@ def _draw(phi: Any, start: Initialization, edges: tuple[float, ...], path: str) 
     reach_b2 = 2 * max(start.sigma_b2 or 0.0, 0.25)
     weights, biases = np.linspace(reach_w2 / GRID, reach_w2, GRID), np.linspace(0, reach_b2, GRID)
     chi1 = theory.phase_diagram(phi, weights, biases, q1=start.q1).chi1
-    edge = diagnosis.edge_curve(phi, largest=reach_b2)
-    shown = edge[0] <= reach_w2
+    edge = diagnosis.edge_curve(phi, largest=1.05 * reach_b2)  # beyond the frame, up to which it is seen
+    shown = edge[0] <= 1.05 * reach_w2
     figure = report.phase_figure(weights, biases, chi1, edge=(edge[0][shown], edge[1][shown]), point=(start.sigma_w2, start.sigma_b2))
     report.save(figure, path)
 

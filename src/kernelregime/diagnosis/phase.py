@@ -87,9 +87,21 @@ def edge_curve(phi: Nonlinearity, *, largest: float) -> tuple[np.ndarray, np.nda
     if phi.homogeneous:  # χ₁ does not depend on the variance: a vertical line
         [edge] = theory.edge_of_chaos(phi)
         return np.full(2, edge), np.array([0.0, largest])
-    curve = theory.edge_of_chaos_curve(phi)
+    q = np.geomspace(1e-4, 1e4, 513)  # as of `edge_of_chaos_curve`
+    for _ in range(2):
+        q = np.unique(np.concatenate([q, *_between(q, theory.edge_of_chaos_curve(phi, q), largest)]))
+    curve = theory.edge_of_chaos_curve(phi, q)
     shown = curve.sigma_b2 <= largest
     return curve.sigma_w2[shown], curve.sigma_b2[shown]
+
+
+def _between(q: np.ndarray, curve: theory.EdgeOfChaos, largest: float) -> list[np.ndarray]:
+    """Variances between those of `q` where a step of the curve is long to look at, or leads into sight or out of it."""
+    bias = np.full(q.size, -2 * largest)  # where there would have to be a negative variance
+    bias[np.searchsorted(q, curve.q)] = curve.sigma_b2
+    low, high = np.minimum(bias[:-1], bias[1:]), np.maximum(bias[:-1], bias[1:])
+    long = (low <= largest) & (high >= 0) & (high - low > largest / 50)
+    return [np.geomspace(q[i], q[i + 1], 17) for i in np.flatnonzero(long)]
 
 
 def _output_variance(run: Run, at: Limit | None) -> Findings:

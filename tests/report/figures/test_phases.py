@@ -72,3 +72,11 @@ def test_phases_are_shaded_where_the_edge_has_one_weight_variance_for_every_bias
 def test_a_grid_of_another_shape_is_refused(chi):
     with pytest.raises(InputError):
         report.phase_figure(SW2, SB2, chi)
+
+
+def test_the_edge_is_named_where_it_is_drawn_and_only_there():
+    edge = (1 + SB2, SB2)
+    for given, named in ((edge, True), (None, False), ((SW2[:0], SB2[:0]), False)):
+        axes = report.phase_figure(SW2, SB2, CHI, edge=given, point=(2.0, 0.5)).axes[0]
+        assert ("edge of chaos, χ₁ = 1" in axes.get_legend_handles_labels()[1]) == named
+        assert len(axes.lines) == 1 + named

@@ -74,7 +74,7 @@ def phase_figure(sigma_w2: Any, sigma_b2: Any, chi1: Any, *, edge: Curve | None 
         figure, axes = blank(3.2)
         shown = logs.T.clip(-reach, reach)
         mesh = axes.pcolormesh(sw2, sb2, shown, cmap=DIVERGING, vmin=-reach, vmax=reach, shading="nearest", rasterized=True)
-        if edge is not None:
+        if edge is not None and np.size(edge[0]):
             axes.plot(*edge, color=LIGHT["ink"], label="edge of chaos, χ₁ = 1")
         if point is not None:
             _mark(axes, point)
