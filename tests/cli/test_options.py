@@ -25,9 +25,31 @@ def test_the_help_of_a_command_names_its_options_and_activations(answer, command
         assert expected in words
 
 
+def test_the_help_says_what_each_command_does_in_one_line(answer):
+    lines = [line.split(maxsplit=1) for line in answer("--help")[1].partition("Commands:\n")[2].splitlines()]
+    told = dict(line for line in lines[:4])
+    assert set(told) == {"diagnose", "kernel", "gram", "phase"}
+    assert all(text.endswith((".", "?")) and not text.endswith("...") for text in told.values())
+
+
+@pytest.mark.parametrize("command", ["diagnose", "kernel", "gram", "phase"])
+def test_the_help_of_an_option_is_one_line_of_a_wide_terminal(answer, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    listed = answer(command, "--help")[1].partition("Options:\n")[2].partition("\n\n")[0].splitlines()
+    long = [line for line in listed if not line.startswith("  --")]
+    assert len(long) <= {"diagnose": 3, "phase": 0}.get(command, 1), long  # data sets, codings, a name longer than its column
+    assert all(len(line) <= 120 for line in listed)
+
+
+@pytest.mark.parametrize("command", ["diagnose", "kernel", "gram"])
+def test_another_network_is_refused_with_the_one_there_is(refused, command):
+    line = refused(command, "--network", "cnn")
+    assert line.startswith("expected --network to be mlp (fully connected), the only kind there is; got 'cnn'; leave it out")
+
+
 def test_a_kernel_without_a_function_is_offered_to_the_kernel_command_alone(answer, refused):
     assert "exp_normalized" not in answer("phase", "--help")[1]
-    assert "for `kernelregime kernel` alone, exp_normalized" in " ".join(answer("kernel", "--help")[1].split())
+    assert "tanh; and exp_normalized, a kernel without a φ" in " ".join(answer("kernel", "--help")[1].split())
     for command in ("phase", "diagnose"):
         line = refused(command, "--activation", "exp_normalized")
         assert line.endswith("got exp_normalized, which is a kernel only; use `kernelregime kernel`, or another --activation")

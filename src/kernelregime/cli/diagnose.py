@@ -12,6 +12,8 @@ from kernelregime._checks import InputError, fail, one_of
 from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
 
+SUMMARY = "Train a network from several seeds: is it in the kernel regime?"
+CODED = "Targets:  names, one-hot rows and whole numbers of at most 20 values are classes, unless --target-coding says otherwise"
 EXAMPLES = (
     "Examples:  kernelregime diagnose --depth 5 --width 512 --activation relu --sigma-w2 2 --data digits --out runs/digits   |   "
     "kernelregime diagnose --activation tanh --sigma-w2 1.76 --sigma-b2 0.05 --data mine.npz --seeds 10 --json"
@@ -29,12 +31,11 @@ class Data:
     target_coding: Annotated[
         str | None,
         typer.Option(
-            help="Targets as classes: standardized-one-hot (default), centred-one-hot, one-hot, plus-minus-one; or as numbers: "
-            "standardized-regression (default: less their mean, over their deviation), regression (as they are). Unless said, names, "
-            "one-hot rows and whole numbers of at most 20 values are classes."
+            help="For classes standardized-one-hot (default), centred-one-hot, one-hot, plus-minus-one; "
+            "for numbers standardized-regression (default), regression."
         ),
     ] = None
-    folder: Annotated[str | None, typer.Option(help="Folder of data sets and files (default: that of KERNELREGIME_DATA).")] = None
+    folder: Annotated[str | None, typer.Option(help="Folder of data and files (default: that of KERNELREGIME_DATA).")] = None
 
     def load(self, *, loss: str, seed: int, memory: int | None) -> Any:
         """The data set."""
@@ -65,21 +66,19 @@ class Training:
 
     seeds: Annotated[int, typer.Option(help="Independent initializations.")] = 5
     steps: Annotated[int, typer.Option(help="Training steps at the most.")] = 2000
-    stop_fraction: Annotated[
-        float, typer.Option(help="Stop at this fraction of the initial train loss (of the best constant predictor's, if less).")
-    ] = 0.1
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: a fraction of the largest stable one.")] = None
-    learning_rate_fraction: Annotated[float, typer.Option(help="That fraction.")] = 0.5
-    optimizer: Annotated[str, typer.Option(help="gd, momentum, or adam (adam needs --learning-rate).")] = "gd"
-    loss: Annotated[str, typer.Option(help="mse or cross_entropy.")] = "mse"
-    reduction: Annotated[str, typer.Option(help="sum (½ Σ (f-y)²) or mean (the same over N·O).")] = "sum"
-    batch_size: Annotated[int | None, typer.Option(help="Points a step; default: all.")] = None
+    stop_fraction: Annotated[float, typer.Option(help="Stop at this fraction of the initial train loss (or a constant's).")] = 0.1
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate (default: by --learning-rate-fraction).")] = None
+    learning_rate_fraction: Annotated[float, typer.Option(help="Learning rate over the largest stable one.")] = 0.5
+    optimizer: Annotated[str, typer.Option(help="gd, momentum, or adam, which needs --learning-rate.")] = "gd"
+    loss: Annotated[str, typer.Option(help="Loss: mse or cross_entropy.")] = "mse"
+    reduction: Annotated[str, typer.Option(help="Of the loss: sum, ½ Σ (f-y)², or mean, the same over N·O.")] = "sum"
+    batch_size: Annotated[int | None, typer.Option(help="Points a step (default: all).")] = None
     dtype: Annotated[str, typer.Option(help="Precision of training: float32 or float64.")] = "float32"
     draws: Annotated[int, typer.Option(help="Initializations for the randomness of the NTK.")] = 200
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0
-    threshold: Annotated[
-        list[str] | None, typer.Option(help="Set a threshold of the verdict, as name=value; may be repeated.", metavar="NAME=VALUE")
-    ] = None
+    threshold: Annotated[list[str] | None, typer.Option(help="Set a threshold of the verdict; may be repeated.", metavar="NAME=VALUE")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         options.seed(self.seed)

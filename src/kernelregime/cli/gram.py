@@ -13,6 +13,7 @@ from kernelregime._checks import fail, one_of
 from kernelregime.cli import commands, interrupts, options, sizes
 from kernelregime.cli.progress import bars
 
+SUMMARY = "NTK or NNGP of any number of points, in a store that resumes."
 EXAMPLES = (
     "Examples:  kernelregime gram --depth 5 --data digits --store runs/digits.zarr --kind ntk   |   "
     "kernelregime gram --data cifar10 --points 30000 --store cifar10.zarr --memory 1GB --engine processes"
@@ -24,12 +25,12 @@ KINDS = {"ntk": ("ntk",), "nngp": ("nngp",), "both": ("nngp", "ntk")}
 class Running:
     """Where the matrices go, and how they are computed."""
 
-    store: Annotated[str, typer.Option(help="Zarr store, made or resumed; one of anything else is never touched.")] = "runs/gram.zarr"
-    kind: Annotated[str, typer.Option(help="ntk, nngp or both.")] = "ntk"
+    store: Annotated[str, typer.Option(help="Zarr store, made or resumed.")] = "runs/gram.zarr"
+    kind: Annotated[str, typer.Option(help="Kernel: ntk, nngp or both.")] = "ntk"
     memory: options.Memory = None
-    engine: Annotated[str, typer.Option(help="threads, processes, dask, or dask:tcp://HOST:PORT of a scheduler.")] = "threads"
-    workers: Annotated[int | None, typer.Option(help="Tiles at one time (default: one thread; a process for each core).")] = None
-    verify: Annotated[bool, typer.Option("--verify", help="Read all of the store first, and compute again what is damaged.")] = False
+    engine: Annotated[str, typer.Option(help="Tiles in threads, processes, dask or dask:tcp://HOST:PORT.")] = "threads"
+    workers: Annotated[int | None, typer.Option(help="Tiles at one time (default: one thread, or a process a core).")] = None
+    verify: Annotated[bool, typer.Option("--verify", help="First read the whole store; compute again what is damaged.")] = False
     json: options.Json = False
     quiet: options.Quiet = False
 

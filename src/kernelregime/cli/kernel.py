@@ -9,6 +9,7 @@ import typer
 from kernelregime.cli import commands, options
 from kernelregime.cli.progress import bars
 
+SUMMARY = "NNGP and NTK of the infinitely wide network, with figures."
 EXAMPLES = (
     "Examples:  kernelregime kernel --depth 5 --sigma-w2 2 --data digits --out runs/kernel   |   "
     "kernelregime kernel --activation tanh --data points.csv --unlabelled --dtype float32 --json"

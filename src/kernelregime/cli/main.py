@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from kernelregime import __version__
-from kernelregime.cli import diagnose, gram, interrupts, kernel, phase
+from kernelregime.cli import diagnose, gram, interrupts, kernel, options, phase
 from kernelregime.cli.errors import UsageError, failure, usage
 
 app = typer.Typer(
@@ -16,16 +16,24 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 120},  # of a terminal that is as wide
     help="Is this network in the kernel (NTK) regime, and what follows?",
     epilog=(
         "Examples:  kernelregime diagnose --data digits --out runs/first   |   "
         "kernelregime phase --activation tanh --sigma-w2 2 --sigma-b2 0.05"
     ),
 )
-app.command("diagnose", epilog=diagnose.EXAMPLES)(diagnose.command)
-app.command("kernel", epilog=kernel.EXAMPLES)(kernel.command)
-app.command("gram", epilog=gram.EXAMPLES)(gram.command)
-app.command("phase", epilog=phase.EXAMPLES)(phase.command)
+_KERNELS = f"{options.NAMED}; and {', '.join(options.KERNELS_ONLY)}, a kernel without a φ"
+
+
+def _end(*paragraphs: str) -> str:
+    return "\n\n".join(paragraphs)
+
+
+app.command("diagnose", short_help=diagnose.SUMMARY, epilog=_end(options.NAMED, diagnose.CODED, diagnose.EXAMPLES))(diagnose.command)
+app.command("kernel", short_help=kernel.SUMMARY, epilog=_end(_KERNELS, kernel.EXAMPLES))(kernel.command)
+app.command("gram", short_help=gram.SUMMARY, epilog=_end(_KERNELS, gram.EXAMPLES))(gram.command)
+app.command("phase", short_help=phase.SUMMARY, epilog=_end(options.NAMED, phase.EXAMPLES))(phase.command)
 
 
 def _version(show: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import fail, integer, one_of, real
+from kernelregime._checks import fail, integer, real
 from kernelregime.cli import sizes
 from kernelregime.cli.wording import flag
 
@@ -46,28 +46,22 @@ RATES = (1e-30, 1e6)  # learning rates whose squares, and those of 1/(rate × st
 LARGEST_SEED = 2**31 - 2  # one more is used as well, and keys are made from 32-bit integers
 DEEPEST = 10_000  # weight layers: every one is compiled
 
-_BRACKETS = "parameters in brackets: 'leaky_relu(alpha=0.1)', 'polynomial(coef=0.3 0.8)'."
-Activation = Annotated[str, typer.Option(help=f"{', '.join(ACTIVATIONS)}; {_BRACKETS}")]
-ActivationOrKernel = Annotated[
-    str, typer.Option(help=f"{', '.join(ACTIVATIONS)}; for `kernelregime kernel` alone, {', '.join(KERNELS_ONLY)}; {_BRACKETS}")
-]
+NAMED = f"Activations:  {', '.join(ACTIVATIONS)}"  # for the end of a command's help
+
+Activation = Annotated[str, typer.Option(help="One of those below, with parameters 'leaky_relu(alpha=0.1)'.")]
 SigmaW2 = Annotated[float, typer.Option(help="Variance σ_w² of the weights (times 1/fan-in).")]
 SigmaB2 = Annotated[
     float | None,
-    typer.Option(help="Variance σ_b² of the biases; without it no biases; 0: biases that start at zero, trained in `standard`."),
+    typer.Option(help="Variance σ_b² of the biases (default: none; 0: they start at zero)."),
 ]
 Scaling = Annotated[
     str | None,
-    typer.Option(
-        help="unit-norm (default), standardize (default for .csv), unit-variance, or none: sets the variance that enters the first layer."
-    ),
+    typer.Option(help="Of inputs: unit-norm (default; .csv: standardize), unit-variance or none."),
 ]
-Memory = Annotated[
-    str | None, typer.Option(help="Memory budget, as 2000000000, 2GB or 512MiB (default: half of what is free).", metavar="BYTES")
-]
+Memory = Annotated[str | None, typer.Option(help="Memory budget, as 2GB or 512MiB (default: half of what is free).", metavar="BYTES")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result; files of anyone else are never touched.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result, and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 Source = Annotated[str, typer.Option(help=f"{', '.join(DATA)}, or a .npz or .csv file.")]
 
 
@@ -75,16 +69,18 @@ Source = Annotated[str, typer.Option(help=f"{', '.join(DATA)}, or a .npz or .csv
 class Network:
     """The network."""
 
-    network: Annotated[str, typer.Option(help="Kind of network: mlp.")] = "mlp"
+    network: Annotated[str, typer.Option(help="Kind of network: mlp (fully connected), the only one there is.")] = "mlp"
     depth: Annotated[int, typer.Option(help="Weight layers (hidden layers + 1).")] = 5
     width: Annotated[int, typer.Option(help="Units of every hidden layer.")] = 512
-    activation: ActivationOrKernel = "relu"
+    activation: Activation = "relu"
     sigma_w2: SigmaW2 = 2.0
     sigma_b2: SigmaB2 = None
-    parameterization: Annotated[str, typer.Option(help="ntk or standard.")] = "ntk"
+    parameterization: Annotated[str, typer.Option(help="How weights are scaled and trained: ntk or standard.")] = "ntk"
 
     def __post_init__(self) -> None:
-        one_of("network", self.network, ("mlp",))
+        if self.network != "mlp":
+            do = "leave it out; `kernelregime.diagnosis.diagnose` in Python takes any function f(params, x)"
+            raise fail("network to be mlp (fully connected), the only kind there is", repr(self.network), do)
         integer("width", self.width)
         if integer("depth", self.depth) > DEEPEST:
             raise fail(f"depth of at most {DEEPEST:,}", f"{self.depth:,}", "lower it: every layer is compiled")
@@ -103,16 +99,12 @@ class Points:
     """Points without targets, and the precision."""
 
     data: Source = "digits"
-    points: Annotated[
-        int | None, typer.Option(help="Points, balanced over classes where there are any (default: about 200; all of them for `gram`).")
-    ] = None
-    unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="The last column of a .csv file is a feature like the others (a .npz file needs no y).")
-    ] = False
+    points: Annotated[int | None, typer.Option(help="Points, balanced over classes (default: about 200; for `gram`, all).")] = None
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="The last column of a .csv is a feature; a .npz needs no y.")] = False
     scaling: Scaling = None
     seed: Annotated[int, typer.Option(help="Seed of the choice of points.")] = 0
-    folder: Annotated[str | None, typer.Option(help="Folder of data sets and files (default: that of KERNELREGIME_DATA).")] = None
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float64"
+    folder: Annotated[str | None, typer.Option(help="Folder of data and files (default: that of KERNELREGIME_DATA).")] = None
+    dtype: Annotated[str, typer.Option(help="Precision: float32 or float64.")] = "float64"
 
     def __post_init__(self) -> None:
         seed(self.seed)

@@ -9,6 +9,7 @@ import typer
 from kernelregime._checks import fail, real
 from kernelregime.cli import commands, options
 
+SUMMARY = "Phase, edge of chaos and depth scales of an initialization."
 EXAMPLES = (
     "Examples:  kernelregime phase --activation relu --sigma-w2 2   |   "
     "kernelregime phase --activation tanh --sigma-w2 2 --sigma-b2 0.05 --figure phase.svg"
@@ -44,7 +45,7 @@ class Initialization:
 class Shown:
     """How to show it."""
 
-    figure: Annotated[str | None, typer.Option(help="Draw the phase diagram into this file (.svg or .png).")] = None
+    figure: Annotated[str | None, typer.Option(help="Draw the phase diagram into this .svg or .png file.")] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --figure.")] = False
     json: options.Json = False
 
