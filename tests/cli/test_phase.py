@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -26,6 +27,21 @@ def test_a_figure_that_is_there_is_replaced_only_when_asked(tmp_path, answer, re
 def test_a_figure_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path, refused, name):
     (tmp_path / "folder.svg").mkdir()
     assert "--figure" in refused("phase", "--figure", str(tmp_path / name), "--overwrite")
+
+
+@pytest.mark.parametrize("name", ["sign", "rectified_monomial(degree=0)"])
+def test_a_jumping_activation_is_chaotic_in_words_in_strict_json_and_in_the_figure(tmp_path, answer, name):
+    figure = tmp_path / "phase.svg"
+    code, out, errors = answer("phase", "--activation", name, "--sigma-w2", "1.5", "--figure", str(figure))
+    assert code == 0, errors
+    for row in (r"phase +chaotic", r"χ₁ +inf", r"edge of chaos, σ_w² +none", r"in words .*φ jumps, and χ₁ is infinite"):
+        assert re.search(row, out), row
+    assert "<svg" in figure.read_text()
+    assert "stable fixed points" not in out
+    code, out, _ = answer("phase", "--activation", name, "--sigma-w2", "1.5", "--json")
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(word))
+    assert (code, found["phase"], found["chi1"], found["edge_of_chaos_sigma_w2"]) == (0, "chaotic", None, [])
+    assert found["xi_c"] > 1
 
 
 def test_json_holds_what_is_printed(answer):

@@ -1,13 +1,15 @@
 """Gradients that vanish, and integrals that do not converge."""
 
 import importlib
+import json
+import math
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernelregime import InputError, activations, diagnosis, networks, theory
+from kernelregime import InputError, activations, diagnosis, networks, report, theory
 from kernelregime.diagnosis import phase
 from kernelregime.diagnosis.subject import subject
 
@@ -22,6 +24,24 @@ def test_a_network_of_signs_is_diagnosed_by_its_readout_and_it_is_said_that_noth
     assert "chi_measured" not in {item.key for item in found.evidence}
     assert any(words.startswith("growth of gradients per layer: all that were measured are zero") for words in found.missing)
     assert found["drift"].measured.mean == 0
+
+
+def test_the_phase_of_signs_is_chaotic_and_the_infinite_chi_is_told_in_words(small, quick):
+    found = quick(small, depth=3, width=16, activation="sign", draws=3, probes=2)
+    assert "chi1" not in {item.key for item in found.evidence}
+    assert "χ₁: infinite, for φ jumps; near inputs part in every layer, and the phase is chaotic" in found.missing
+    assert (found["depth_scale"].comment, found["q_star"].comment) == ("chaotic", "chaotic")
+    assert found["depth_scale"].measured.mean > 1
+    assert "phase_sigma_w2" not in found.arrays
+    json.dumps(found.to_json(), allow_nan=False)
+    assert "holds no finite number" not in report.html(found)
+
+
+def test_the_growth_of_gradients_is_predicted_from_the_slopes_that_backpropagation_sees(small):
+    phi = activations.get(lambda x: x + jnp.sign(x), kinks=(0.0,))
+    where = phase.place(networks.describe(networks.mlp(depth=3, width=8, outputs=2, activation=phi, sigma_w2=1.5)), small)
+    assert where.phase.chi1 == math.inf
+    assert where.growth == pytest.approx(1.5)  # φ' = 1 where it exists
 
 
 @pytest.mark.parametrize(("sigma_b2", "kept"), [(1.0, True), (1e6, False)])

@@ -112,8 +112,8 @@ def from_function(
     One with φ(cx) = cφ(x) for c > 0, at points from 10⁻⁶ to 10⁶, has a closed-form dual, and a continuous φ that is linear between
     its `kinks` one to rounding.
     The dual of any other is taken by quadrature and carries an error estimate (`Dual.error`): rounding for an analytic φ at variances
-    up to 10⁴, large for one that varies on much shorter scales than 1 or has kinks elsewhere than at 0. `kinks`: the points where φ'
-    jumps; every integral is split there. Values of φ follow the precision of x.
+    up to 10⁴, large for one that varies on much shorter scales than 1 or has kinks elsewhere than at 0. `kinks`: the points where φ' or
+    φ jumps; every integral is split there. Values of φ follow the precision of x.
     Raises: `InputError` when `function` is not callable or does not act elementwise.
     """
     if not callable(function):

@@ -95,7 +95,7 @@ class Nonlinearity:
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        """Points where φ' jumps."""
+        """Points where φ' or φ itself jumps."""
         return self.kind.kinks
 
     @property

@@ -54,7 +54,7 @@ def place(spec: FullyConnected | None, dataset: Dataset) -> Place | None:
     follow = partial(theory.variances, spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, depth=spec.depth - 1)
     norms, counts = np.unique(np.round(q1[:POINTS], 12), return_counts=True)
     layers = np.array([follow(float(q)) for q in norms])
-    growths = np.prod(theory.chi(spec.activation, layers, sigma_w2=spec.sigma_w2), axis=1)
+    growths = np.prod(theory.chi(spec.activation, layers, sigma_w2=spec.sigma_w2, backpropagated=True), axis=1)
     return Place(known, edge, float(np.average(growths, weights=counts) ** (1 / (spec.depth - 1))))
 
 
@@ -78,8 +78,13 @@ def phase(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: 
         if math.isfinite(value):
             source = "mean-field theory (Schoenholz et al. 2017)"
             items.append(Evidence(key, GROUP, label, Estimate(float(value), 0.0, 0), source=source, comment=known.name))
-    missing = () if math.isfinite(known.q_star) else (f"fixed point of the variance: {known.status}",)
-    return found + Findings(tuple(items), {"phase_sigma_w2": where.edge[0], "phase_sigma_b2": where.edge[1]}, missing)
+    missing = []
+    if math.isinf(known.chi1):
+        missing.append(f"χ₁: infinite, for φ jumps; near inputs part in every layer, and the phase is {known.name}")
+    if not math.isfinite(known.q_star):
+        missing.append(f"fixed point of the variance: {known.status}")
+    edge = {"phase_sigma_w2": where.edge[0], "phase_sigma_b2": where.edge[1]} if where.edge[0].size else {}
+    return found + Findings(tuple(items), edge, tuple(missing))
 
 
 def edge_curve(phi: Nonlinearity, *, largest: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from kernelregime._checks import array, fail, real
 from kernelregime.activations import Nonlinearity, get
-from kernelregime.theory.gaussian import USABLE, gaussian_moments, homogeneous_moment
+from kernelregime.theory.gaussian import USABLE, gaussian_moments, homogeneous_moment, squared_slope
 from kernelregime.theory.mean_field import GRID, SAME
 
 _NEAR_ZERO = np.array([1e-6])  # where the slope tells whether q = 0, at which it is one, attracts
@@ -28,10 +28,11 @@ class EdgeOfChaos(NamedTuple):
 
 
 def _at(phi: Nonlinearity, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(σ_w², σ_b²/q) on the edge at the variances q; nan where the quadrature is unusable or φ' vanishes."""
+    """(σ_w², σ_b²/q) on the edge at the variances q; nan where the quadrature is unusable, φ' vanishes or φ jumps."""
     moments = gaussian_moments(phi, q)
-    good = (moments.error <= USABLE) & (moments.derivative > 0)
-    weight = np.divide(1.0, moments.derivative, out=np.full_like(q, np.nan), where=good)
+    slope = squared_slope(phi, q, moments)
+    good = (moments.error <= USABLE) & (slope > 0) & np.isfinite(slope)
+    weight = np.divide(1.0, slope, out=np.full_like(q, np.nan), where=good)
     with np.errstate(invalid="ignore", over="ignore"):
         relative = 1 - weight * moments.second_moment / q
     return weight, np.where(np.abs(relative) < SAME, 0.0, relative)

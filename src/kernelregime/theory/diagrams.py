@@ -12,9 +12,10 @@ from kernelregime.theory.gaussian import (
     GaussianMoments,
     gaussian_moments,
     homogeneous_moment,
+    squared_slope,
     unusable,
 )
-from kernelregime.theory.mean_field import GRID, growth, iterated, rising
+from kernelregime.theory.mean_field import GRID, growth, iterated, rising, scaled
 from kernelregime.theory.phases import farthest, phase
 
 _STEPS = 100  # of the safeguarded Newton search, which takes about five
@@ -32,7 +33,7 @@ def phase_diagram(phi: Nonlinearity | str, sigma_w2: object, sigma_b2: object, *
 
     As `phase` for each pair (`q1` decides between several fixed points), all pairs at once; the edge of chaos is the level line
     χ₁ = 1. q* is inf where the variance diverges (χ₁ is then its value at the largest variance at which φ can be integrated), 0
-    where it vanishes.
+    where it vanishes. χ₁ is inf where φ jumps.
     Returns: a `PhaseDiagram` (chi1, q_star). Raises: `InputError` for bad input. Source: Poole et al. 2016, figure 1.
     """
     weights = array("sigma_w2", sigma_w2, ndim=1).astype(np.float64)
@@ -58,7 +59,7 @@ def phase_diagram(phi: Nonlinearity | str, sigma_w2: object, sigma_b2: object, *
         lower, upper = q * (1 - 1e-2), q * (1 + 1e-2)
     q = _refined(phi, weights, biases, lower, upper)
     at = np.where(np.isinf(q), grid[farthest(moments)], q)
-    return PhaseDiagram(weights[:, None] * gaussian_moments(phi, at).derivative, q)
+    return PhaseDiagram(scaled(weights[:, None], squared_slope(phi, at, gaussian_moments(phi, at))), q)
 
 
 def _affine(chi1: np.ndarray, bias: np.ndarray, start: float) -> np.ndarray:

@@ -10,13 +10,14 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from kernelregime import _precision
 from kernelregime._checks import InputError, array, fail
 from kernelregime.activations import Nonlinearity, get
+from kernelregime.theory.jumps import jumps
+from kernelregime.theory.values import evaluate
 
 REACH = 13.0  # standard deviations: the density is 2e-37 of its peak beyond, which leaves room for φ that grow exponentially
 SMALLEST_VARIANCE = 1e-30  # below, φ is linear to 1e-15: E φ² = φ(0)² + q·(slope here)
@@ -24,37 +25,7 @@ TOLERANCE = 1e-13  # two resolutions that agree to this end the search
 USABLE = 1e-6  # estimated relative errors beyond this are refused: no digit that a phase or a depth scale needs is left
 _SMOOTH_NODES = (129, 257, 513, 1025, 2049, 4097)
 _PIECE_NODES = (16, 32, 64, 128, 256)
-_BLOCKS = (1024, 4096, 16384, 65536)  # the only sizes φ is called with, so that it is compiled at most four times
 _CHUNK = 1 << 20
-
-
-@jax.jit
-def _both(phi: Nonlinearity, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return phi(x), phi.derivative(x)
-
-
-def _block(left: int) -> int:
-    """The smallest block that holds what is left, unless more than half of it would be padding."""
-    above = next((block for block in _BLOCKS if block >= left), _BLOCKS[-1])
-    if above == _BLOCKS[0] or 2 * left >= above:
-        return above
-    return max(block for block in _BLOCKS if block <= left)
-
-
-def evaluate(phi: Nonlinearity, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """φ(x) and φ'(x) in float64, for an array of any shape."""
-    flat = np.ascontiguousarray(x, dtype=np.float64).ravel()
-    value, slope = np.empty_like(flat), np.empty_like(flat)
-    start = 0
-    with _precision.enter("float64"):
-        while start < flat.size:
-            block = _block(flat.size - start)
-            part = flat[start : start + block]
-            f, g = _both(phi, np.pad(part, (0, block - part.size)))
-            value[start : start + block] = _precision.to_host(f, np.float64)[: part.size]
-            slope[start : start + block] = _precision.to_host(g, np.float64)[: part.size]
-            start += block
-    return value.reshape(x.shape), slope.reshape(x.shape)
 
 
 @lru_cache(maxsize=16)
@@ -136,8 +107,9 @@ def _change(fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
 class GaussianMoments:
     """Expectations over x ~ N(0, q), arrays of the shape of q.
 
-    `second_moment` = E φ(x)²; `slope` = dE φ(x)²/dq = E[x φ(x) φ'(x)]/q; `derivative` = E φ'(x)²; `error`: the estimated relative
-    error of these (inf where φ overflows).
+    `second_moment` = E φ(x)²; `slope` = dE φ(x)²/dq = E[x φ(x) φ'(x)]/q, with the jumps of φ; `derivative` = E φ'(x)² over where φ'
+    exists: without the jumps, at which it is infinite (see `across_jumps`); `error`: the estimated relative error of these (inf where
+    φ overflows).
     """
 
     second_moment: np.ndarray
@@ -168,11 +140,29 @@ def gaussian_moments(phi: Nonlinearity | str, q: object) -> GaussianMoments:
         if rows.size == 0:
             break
         coarse = fine
+    values[2] += _jump_slope(phi, root)
     small = variance.ravel() < SMALLEST_VARIANCE
     if small.any():
         values[0, small] = evaluate(phi, np.zeros(1))[0] ** 2 + values[2, small] * variance.ravel()[small]
     second, derivative, slope, _ = values.reshape(4, *variance.shape)
     return GaussianMoments(second, derivative, slope, error.reshape(variance.shape))
+
+
+def _jump_slope(phi: Nonlinearity, root: np.ndarray) -> np.ndarray:
+    """What the jumps of φ add to dE φ²/dq: ½[φ²]_k k n(k/√q)/q^{3/2} each, for (φ²)' holds [φ²]_k δ(x - k)."""
+    at, below, above = jumps(phi)
+    return np.asarray(((above**2 - below**2) * at / 2 * density(at / root[:, None])).sum(axis=1) / root**3)
+
+
+def across_jumps(phi: Nonlinearity, q: object) -> np.ndarray:
+    """Whether x ~ N(0, q) falls on both sides of a jump of φ (within 13 standard deviations), elementwise: E φ'² is then infinite."""
+    root = np.sqrt(np.asarray(q, dtype=np.float64))
+    return np.asarray((np.abs(jumps(phi).at) <= REACH * root[..., None]).any(axis=-1))
+
+
+def squared_slope(phi: Nonlinearity, q: object, moments: GaussianMoments) -> np.ndarray:
+    """E φ'(x)² for x ~ N(0, q) with the jumps of φ: inf where x crosses one, else the `derivative` of its `moments`."""
+    return np.where(across_jumps(phi, q), np.inf, moments.derivative)
 
 
 def unusable(error: float, q: float) -> InputError:

@@ -13,7 +13,17 @@ from scipy.optimize import brentq
 
 from kernelregime._checks import array, fail, integer, real
 from kernelregime.activations import Nonlinearity, get
-from kernelregime.theory.gaussian import TOLERANCE, USABLE, GaussianMoments, gaussian_moments, homogeneous_moment, unusable, usable_moments
+from kernelregime.theory.gaussian import (
+    TOLERANCE,
+    USABLE,
+    GaussianMoments,
+    across_jumps,
+    gaussian_moments,
+    homogeneous_moment,
+    squared_slope,
+    unusable,
+    usable_moments,
+)
 from kernelregime.theory.pairs import PairRule
 
 # Variances between which a fixed point is looked for: 16 a decade where φ bends, 4 where it has become linear, saturated or a power.
@@ -37,14 +47,24 @@ def variance_map(phi: Nonlinearity | str, q: object, *, sigma_w2: float, sigma_b
     return weight * usable_moments(phi, q).second_moment + bias
 
 
-def chi(phi: Nonlinearity | str, q: object, *, sigma_w2: float) -> np.ndarray:
+def chi(phi: Nonlinearity | str, q: object, *, sigma_w2: float, backpropagated: bool = False) -> np.ndarray:
     """χ = σ_w² E φ'(√q z)², elementwise in the variances `q`; at the fixed point q* this is χ₁.
 
     It is the factor by which a layer multiplies the squared norm of gradients, and the slope of the correlation map at c = 1
-    where q = q*. Raises: as `variance_map`. Source: Poole et al. 2016, eq. 6.
+    where q = q*. Where φ jumps (sign, a step) φ' holds a Dirac delta and χ is inf: 1 - c' falls like √(1 - c) only.
+    `backpropagated=True`: φ' where it exists, which is all that backpropagation sees; jumps then count nothing.
+    Raises: as `variance_map`. Source: Poole et al. 2016, eq. 6.
     """
     weight, _ = variances_of(sigma_w2, None)
-    return weight * usable_moments(phi, q).derivative
+    phi = get(phi)
+    moments = usable_moments(phi, q)
+    return scaled(weight, moments.derivative if backpropagated else squared_slope(phi, q, moments))
+
+
+def scaled(weight: float | np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """σ_w² times a squared slope that may be infinite; 0 without weights."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.equal(weight, 0), 0.0, np.multiply(weight, slope))
 
 
 def variances(phi: Nonlinearity | str, q1: float, *, sigma_w2: float, sigma_b2: float | None = None, depth: int) -> np.ndarray:
@@ -129,9 +149,9 @@ def growth(moments: GaussianMoments, q: np.ndarray, sigma_w2: float, sigma_b2: f
 def fixed_points(phi: Nonlinearity | str, *, sigma_w2: float, sigma_b2: float | None = None) -> tuple[FixedPoint, ...]:
     """All fixed points q of the variance map, ascending, with the map's slope χ_q = σ_w² dE φ²/dq at each.
 
-    q = 0 is among them when φ(0) = 0 and there is no bias. They are looked for between 1e-24 and 1e12, at 16 variances a decade from
-    1e-6 to 1e4 and 4 a decade beyond (a pair of fixed points closer than that is missed). A continuum of fixed points, as for
-    bias-free ReLU at σ_w² = 2, gives none but q = 0.
+    q = 0 is among them when φ(0) = 0 and there is no bias; where φ jumps at 0 its slope is inf, for every variance leaves it. They are
+    looked for between 1e-24 and 1e12, at 16 variances a decade from 1e-6 to 1e4 and 4 a decade beyond (a pair of fixed points closer
+    than that is missed). A continuum of fixed points, as for bias-free ReLU at σ_w² = 2, gives none but q = 0.
     Raises: `InputError` for bad input. Source: Poole et al. 2016, section 2; Hayou et al. 2019, section 2.
     """
     weight, bias = variances_of(sigma_w2, sigma_b2)
@@ -144,7 +164,8 @@ def found_between(phi: Nonlinearity, weight: float, bias: float, moments: Gaussi
     found = []
     origin = gaussian_moments(phi, 0.0)
     if bias == 0 and weight * float(origin.second_moment) == 0:
-        found.append(FixedPoint(0.0, weight * float(origin.slope)))
+        leaves = weight > 0 and bool(across_jumps(phi, 0.0))
+        found.append(FixedPoint(0.0, math.inf if leaves else weight * float(origin.slope)))
     signs = growth(moments, GRID, weight, bias)
     if not np.any(signs):
         return tuple(found)
@@ -193,6 +214,7 @@ def correlation_fixed_point(phi: Nonlinearity | str, q: float, *, sigma_w2: floa
     """The stable fixed point c* in [0, 1] of the correlation map at the variance fixed point `q`, and χ_{c*} = σ_w² E φ'(u)φ'(v) there.
 
     1 unless χ₁ > 1; otherwise the only other one, for the map is convex on [0, 1]. Near 1 it is found in 1 - c, to relative accuracy.
+    Where φ jumps, χ₁ is inf, and χ_{c*} is the slope of the map at c* with what the jumps add to it.
     Raises: `InputError` for bad input and unusable quadrature. Source: Schoenholz et al. 2017, section 3.
     """
     weight, bias = variances_of(sigma_w2, sigma_b2)
@@ -202,6 +224,7 @@ def correlation_fixed_point(phi: Nonlinearity | str, q: float, *, sigma_w2: floa
         return 1.0, slope
     rule = pair_rule(phi, variance)
     following = weight * float(gaussian_moments(phi, variance).second_moment) + bias
+    least = math.log(1e-14 if math.isfinite(slope) else 1e-200)  # jumps in the tails of the density part inputs that close only
 
     def excess(log_gap: float) -> float:
         gap = math.exp(log_gap)
@@ -209,11 +232,11 @@ def correlation_fixed_point(phi: Nonlinearity | str, q: float, *, sigma_w2: floa
 
     if excess(0.0) > -SAME * 10:
         gap = 1.0  # the map is zero at c = 0: odd φ without bias
-    elif excess(math.log(1e-14)) < 0:
+    elif excess(least) < 0:
         return 1.0, slope
     else:
-        gap = math.exp(brentq(excess, math.log(1e-14), 0.0, xtol=1e-14, rtol=1e-13))
-    return 1 - gap, weight * rule.moments(variance, gap).derivative
+        gap = math.exp(brentq(excess, least, 0.0, xtol=1e-14, rtol=1e-13))
+    return 1 - gap, weight * rule.slope(variance, gap)
 
 
 def depth_scale(slope: float) -> float:

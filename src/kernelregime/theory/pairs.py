@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernelregime.activations import Nonlinearity
-from kernelregime.theory.gaussian import REACH, density, evaluate, pieces
+from kernelregime.theory.gaussian import REACH, density, pieces
+from kernelregime.theory.jumps import jumps
+from kernelregime.theory.values import evaluate
 
 LINEAR = 1e-12  # gaps u with u·max(1, q) below are expanded about zero: what is left out is of this order relative to what is kept
 _SMOOTH_RULES = (26, 52, 104, 208, 416, 832, 1664)
@@ -27,6 +29,7 @@ _AVERAGE_WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
 class PairMoments:
     """Expectations over (x, y), each N(0, q) with correlation 1 - u.
 
+    φ' is taken where it exists: what jumps of φ add to E φ'(x)φ'(y) is in `PairRule.slope`.
     `difference` = ½E(φ(x) - φ(y))² = E φ(x)² - E φ(x)φ(y); `derivative` = E φ'(x)φ'(y);
     `derivative_difference` = ½E(φ'(x) - φ'(y))². The differences keep their relative accuracy as u -> 0.
     """
@@ -66,17 +69,42 @@ class PairRule:
             return _pair_at(self.phi, q, gap, self.nodes)
         return self._near(q, gap, start)
 
+    def slope(self, q: float, gap: float) -> float:
+        """E φ'(x)φ'(y) with the jumps J_k of φ, = d(difference)/du / q; inf at u = 0 where φ jumps.
+
+        φ' = φ'_0 + Σ_k J_k δ(x - k): to E φ'_0(x)φ'_0(y) come 2 Σ_k J_k p(k) E[φ'_0(y) | x = k] and Σ_kl J_k J_l p(k, l).
+        """
+        smooth, (at, below, above) = self.moments(q, gap).derivative, jumps(self.phi)
+        if at.size == 0:
+            return smooth
+        if gap == 0:
+            return math.inf
+        spread, root = math.sqrt(q * gap * (2 - gap)), math.sqrt(q)  # of y given x = k, about (1 - u)k
+        weight = (above - below) * density(at / root) / root
+        cuts = np.sort((np.asarray(self.phi.kinks) - at[:, None] + gap * at[:, None]) / spread, axis=1)
+        z, w = pieces(np.clip(cuts, -REACH, REACH), min(1.0, 1 / spread), self.nodes)
+        mean = np.sum(w * density(z) * evaluate(self.phi, (1 - gap) * at[:, None] + spread * z)[1], axis=1)
+        both = density((at - at[:, None] + gap * at[:, None]) / spread) / spread
+        return smooth + float(2 * weight @ mean + weight @ both @ (above - below))
+
     def _near(self, q: float, gap: float, start: float) -> PairMoments:
         """Expansion at u -> 0, from the values at u = `start`.
 
         A jump J of φ' at k adds J²·n(k/√q)·√(u/π) to ½E(Δφ')², what is left is proportional to u; and d(difference)/du = q E φ'φ'.
+        A jump of φ adds the same to ½E(Δφ)², and again what is left is proportional to u.
         """
         base = _pair_at(self.phi, q, start, self.nodes)
-        jumps = _jump_density(self.phi, q) / math.sqrt(math.pi)
-        smooth = (base.derivative_difference - jumps * math.sqrt(start)) / start
+        bends = _jump_density(self.phi, q) / math.sqrt(math.pi)
+        smooth = (base.derivative_difference - bends * math.sqrt(start)) / start
         total = base.derivative + base.derivative_difference
-        apart = jumps * math.sqrt(gap) + smooth * gap
-        return PairMoments(q * gap * (total - 2 / 3 * jumps * math.sqrt(gap)), total - apart, apart)
+        apart = bends * math.sqrt(gap) + smooth * gap
+        found = jumps(self.phi)
+        if found.at.size:
+            steps = float(np.sum(found.squares * density(found.at / math.sqrt(q)))) / math.sqrt(math.pi)
+            difference = steps * math.sqrt(gap) + (base.difference - steps * math.sqrt(start)) / start * gap
+        else:
+            difference = q * gap * (total - 2 / 3 * bends * math.sqrt(gap))
+        return PairMoments(difference, total - apart, apart)
 
 
 def _disagreement(a: PairMoments, b: PairMoments) -> float:

@@ -8,7 +8,15 @@ import numpy as np
 
 from kernelregime._checks import real
 from kernelregime.activations import Nonlinearity, get
-from kernelregime.theory.gaussian import TOLERANCE, USABLE, GaussianMoments, gaussian_moments, homogeneous_moment, unusable
+from kernelregime.theory.gaussian import (
+    TOLERANCE,
+    USABLE,
+    GaussianMoments,
+    gaussian_moments,
+    homogeneous_moment,
+    squared_slope,
+    unusable,
+)
 from kernelregime.theory.mean_field import (
     GRID,
     FixedPoint,
@@ -17,11 +25,13 @@ from kernelregime.theory.mean_field import (
     found_between,
     iterated,
     rising,
+    scaled,
     variances_of,
 )
 
 PhaseName = Literal["ordered", "edge of chaos", "chaotic"]
 EDGE = 1e-6  # |χ₁ - 1| below counts as the edge of chaos: no network is deep enough to tell
+_JUMPING = "φ jumps, and χ₁ is infinite: in every layer the 1 - c of near inputs grows to the order of √(1 - c)"
 _UNBOUNDED = "the variance diverges: q* does not exist"
 
 
@@ -29,7 +39,8 @@ _UNBOUNDED = "the variance diverges: q* does not exist"
 class Phase:
     """The phase of an initialization in the infinite-width limit.
 
-    `name` follows χ₁ = σ_w² E φ'(√q* z)²: "ordered" below 1, "chaotic" above, "edge of chaos" within 1e-6.
+    `name` follows χ₁ = σ_w² E φ'(√q* z)²: "ordered" below 1, "chaotic" above, "edge of chaos" within 1e-6. Where φ jumps (sign, a
+    step) `chi1` is inf, and the phase chaotic at any σ_w² > 0.
     `q_star`: the variance that deep layers reach from `q1` (inf if it diverges, 0 if it vanishes; it never oscillates).
     `c_star`: the correlation that two distinct inputs reach (nan where none is singled out). `xi_q`, `xi_c`:
     numbers of layers over which deviations from them fall by e (inf: slower than exponentially). `status`: the same in words, with
@@ -69,10 +80,13 @@ def phase(phi: Nonlinearity | str, *, sigma_w2: float, sigma_b2: float | None = 
     q, words = _reached(phi, weight, bias, start, points, moments)
     if math.isinf(q):
         far = farthest(moments)
-        chi1 = weight * float(moments.derivative[far])
-        return Phase(phase_name(chi1), chi1, q, math.nan, math.inf, math.nan, f"{words}; χ₁ is its value at q = {GRID[far]:.0e}", points)
+        chi1 = float(scaled(weight, squared_slope(phi, GRID, moments)[far]))
+        words += f"; {_JUMPING}" if math.isinf(chi1) else f"; χ₁ is its value at q = {GRID[far]:.0e}"
+        return Phase(phase_name(chi1), chi1, q, math.nan, math.inf, math.nan, words, points)
     here = gaussian_moments(phi, q)
-    chi1, slope = weight * float(here.derivative), weight * float(here.slope)
+    chi1, slope = float(scaled(weight, squared_slope(phi, q, here))), weight * float(here.slope)
+    if math.isinf(chi1):
+        words += f"; {_JUMPING}"
     if q == 0:
         found = Phase(phase_name(chi1), chi1, q, math.nan, depth_scale(slope), math.nan, words, points, float(here.error))
     else:

@@ -29,6 +29,13 @@ def test_extreme_values_are_clipped_and_the_colour_bar_says_so():
     assert mesh.colorbar.ax.get_ylabel().startswith("χ₁")
 
 
+def test_an_infinite_chi_is_drawn_as_chaotic_beyond_the_colour_bar():
+    mesh = report.phase_figure(SW2, SB2, np.full(CHI.shape, np.inf)).axes[0].collections[0]
+    assert not np.ma.getmaskarray(mesh.get_array()).any()
+    np.testing.assert_allclose(mesh.get_array(), mesh.get_clim()[1])
+    assert mesh.colorbar.extend == "both"
+
+
 @pytest.mark.parametrize("power", [0.02, 0.3, 1, 4, 40])
 def test_the_colour_bar_names_1_and_only_values_in_reach(power):
     mesh = report.phase_figure(SW2, SB2, CHI**power).axes[0].collections[0]

@@ -57,8 +57,8 @@ def _mark(axes: Any, point: Point) -> None:
 def phase_figure(sigma_w2: Any, sigma_b2: Any, chi1: Any, *, edge: Curve | None = None, point: Point | None = None) -> Any:
     """χ₁ over a grid of variances, as a heat map that is neutral at the edge of chaos χ₁ = 1.
 
-    `sigma_w2` (A,) and `sigma_b2` (B,) ascending; `chi1` (A, B), nan where no fixed point exists (left blank); `edge` and `point` as in
-    `phase_diagram`. Raises: `InputError` for shapes that do not fit.
+    `sigma_w2` (A,) and `sigma_b2` (B,) ascending; `chi1` (A, B), nan where no fixed point exists (left blank), inf where φ jumps; `edge`
+    and `point` as in `phase_diagram`. Raises: `InputError` for shapes that do not fit.
     """
     sw2, sb2 = array("sigma_w2", sigma_w2, ndim=1), array("sigma_b2", sigma_b2, ndim=1)
     values = array("chi1", chi1, ndim=2, finite=False).astype(np.float64)
@@ -83,7 +83,7 @@ def phase_figure(sigma_w2: Any, sigma_b2: Any, chi1: Any, *, edge: Curve | None 
         axes.grid(visible=False)
         axes.set_xlabel("variance of weights, σ_w²")
         axes.set_ylabel("variance of biases, σ_b²")
-        bar = figure.colorbar(mesh, ax=axes, extend="both" if finite.size and finite.max() > reach else "neither")
+        bar = figure.colorbar(mesh, ax=axes, extend="both" if (np.abs(logs) > reach).any() else "neither")
         bar.solids.set_rasterized(True)
         bar.locator = _round_ticks(reach)
         bar.formatter = FuncFormatter(lambda value, _: number(2.0**value))
