@@ -44,6 +44,13 @@ def test_a_jumping_activation_is_chaotic_in_words_in_strict_json_and_in_the_figu
     assert found["xi_c"] > 1
 
 
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_an_edge_that_no_variance_reaches_is_named_neither_in_words_nor_in_json(answer, name):
+    out = answer("phase", "--activation", name, "--sigma-w2", "4")[1]
+    assert re.search(r"edge of chaos, σ_w² +none", out)
+    assert json.loads(answer("phase", "--activation", name, "--sigma-w2", "4", "--json")[1])["edge_of_chaos_sigma_w2"] == []
+
+
 def test_json_holds_what_is_printed(answer):
     code, out, errors = answer("phase", "--activation", "relu", "--sigma-w2", "1", "--json")
     assert (code, errors) == (0, "")

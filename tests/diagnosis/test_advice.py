@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kernelregime import infinite, networks, results, theory
-from kernelregime.diagnosis import advice
+from kernelregime.diagnosis import advice, phase
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,15 @@ def test_the_edge_of_chaos_is_named_with_the_side_the_network_is_on(result):
     assert "edge of chaos is 2.285 for tanh with σ_b² = 0.2; this network is above it" in edge(
         activation="tanh", sigma_w2=9.0, sigma_b2=0.2
     )
+
+
+@pytest.mark.parametrize(("name", "weight"), [("gelu", "4"), ("silu", "4")])
+def test_where_no_edge_exists_it_is_no_advice_and_it_is_said_with_the_phase(small, name, weight):
+    spec = networks.describe(networks.mlp(depth=4, width=8, outputs=1, activation=name, sigma_w2=2.0))
+    assert advice._edge(spec) == []
+    words = phase.place(spec, small).none
+    assert words.startswith(f"edge of chaos: {name} with σ_b² = 0 has none (χ₁ = 1 at σ_w² = {weight}, ")
+    assert phase.place(networks.describe(networks.mlp(depth=4, width=8, outputs=1, activation="tanh")), small).none is None
 
 
 def test_the_stable_rate_is_two_over_the_largest_eigenvalue_and_the_used_one_half_of_it(result):

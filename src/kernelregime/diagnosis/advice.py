@@ -103,9 +103,9 @@ def _exact_width(spec: FullyConnected, target: float, x: np.ndarray) -> int | No
 
 def _edge(spec: FullyConnected) -> list[Advice]:
     assert spec.activation is not None  # depth > 1
-    branches = theory.edge_of_chaos(spec.activation, sigma_b2=spec.sigma_b2, stable=True)
+    branches = theory.edge_of_chaos(spec.activation, sigma_b2=spec.sigma_b2)
     if not branches:
-        return [Advice(f"no edge of chaos with a stable variance exists for {spec.activation.name} at σ_b² = {spec.sigma_b2 or 0:g}")]
+        return []  # nothing to do about it: it is said with the phase
     nearest = min(branches, key=lambda value: abs(value - spec.sigma_w2))
     if math.isclose(nearest, spec.sigma_w2, rel_tol=0.02):
         return [Advice(f"σ_w² = {spec.sigma_w2:g} is at the edge of chaos ({nearest:.4g})", satisfied=True)]

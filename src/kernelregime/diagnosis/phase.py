@@ -29,12 +29,13 @@ POINTS = 32  # on which gradients with respect to the input are measured
 @dataclass(frozen=True)
 class Place:
     """Where theory puts an initialization, before anything is measured: its phase, the edge of chaos as a curve, and the growth of squared
-    input gradients per layer on the data (None where the weights are zero).
+    input gradients per layer on the data (None where the weights are zero); why there is no edge at this bias variance, if so.
     """
 
     phase: theory.Phase
     edge: tuple[np.ndarray, np.ndarray]
     growth: float | None
+    none: str | None = None
 
 
 def place(spec: FullyConnected | None, dataset: Dataset) -> Place | None:
@@ -49,13 +50,24 @@ def place(spec: FullyConnected | None, dataset: Dataset) -> Place | None:
         return None
     known = theory.phase(spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, q1=float(np.mean(q1)))
     edge = edge_curve(spec.activation, largest=max(0.5, 2 * (spec.sigma_b2 or 0.0)))
+    none = None if theory.edge_of_chaos(spec.activation, sigma_b2=spec.sigma_b2) else _no_edge(spec)
     if spec.sigma_w2 == 0:
-        return Place(known, edge, None)
+        return Place(known, edge, None, none)
     follow = partial(theory.variances, spec.activation, sigma_w2=spec.sigma_w2, sigma_b2=spec.sigma_b2, depth=spec.depth - 1)
     norms, counts = np.unique(np.round(q1[:POINTS], 12), return_counts=True)
     layers = np.array([follow(float(q)) for q in norms])
     growths = np.prod(theory.chi(spec.activation, layers, sigma_w2=spec.sigma_w2, backpropagated=True), axis=1)
-    return Place(known, edge, float(np.average(growths, weights=counts) ** (1 / (spec.depth - 1))))
+    return Place(known, edge, float(np.average(growths, weights=counts) ** (1 / (spec.depth - 1))), none)
+
+
+def _no_edge(spec: FullyConnected) -> str:
+    """That no edge of chaos exists, and where χ₁ is 1 nevertheless."""
+    assert spec.activation is not None  # the caller has checked
+    out = f"edge of chaos: {spec.activation.name} with σ_b² = {spec.sigma_b2 or 0:g} has none"
+    passing = theory.edge_of_chaos(spec.activation, sigma_b2=spec.sigma_b2, stable=False)
+    if passing:
+        out += f" (χ₁ = 1 at σ_w² = {', '.join(f'{value:.4g}' for value in passing)}, but at a variance that deep networks do not keep)"
+    return out
 
 
 def phase(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: Limit | None, where: Place | None) -> Findings:
@@ -81,6 +93,8 @@ def phase(subject: Subject, run: Run, dataset: Dataset, settings: Settings, at: 
     missing = []
     if math.isinf(known.chi1):
         missing.append(f"χ₁: infinite, for φ jumps; near inputs part in every layer, and the phase is {known.name}")
+    elif where.none is not None:
+        missing.append(where.none)
     if not math.isfinite(known.q_star):
         missing.append(f"fixed point of the variance: {known.status}")
     edge = {"phase_sigma_w2": where.edge[0], "phase_sigma_b2": where.edge[1]} if where.edge[0].size else {}

@@ -1,4 +1,7 @@
-"""The edge of chaos: the weight and bias variances at which χ₁ = 1.
+"""The edge of chaos: the weight and bias variances at which χ₁ = 1 at a fixed point that variances reach.
+
+At a fixed point that variances leave, χ₁ = 1 makes no deep network critical: of GELU without bias q = 0 has χ₁ = 1 at σ_w² = 4, where
+the variance of the next layer is q(1 + 6q/π + …) > q, and every variance grows without bound.
 
 Parametrized by the variance itself (q > 0): σ_w² = 1/E φ'(√q z)² makes χ₁ = 1 and σ_b² = q - σ_w² E φ(√q z)² makes q a fixed point,
 which finds every branch, whereas iterating to q* finds at most one.
@@ -13,9 +16,8 @@ from scipy.optimize import brentq
 from kernelregime._checks import array, fail, real
 from kernelregime.activations import Nonlinearity, get
 from kernelregime.theory.gaussian import USABLE, gaussian_moments, homogeneous_moment, squared_slope
-from kernelregime.theory.mean_field import GRID, SAME
+from kernelregime.theory.mean_field import GRID, SAME, growth
 
-_NEAR_ZERO = np.array([1e-6])  # where the slope tells whether q = 0, at which it is one, attracts
 _CURVE = np.geomspace(1e-4, 1e4, 513)
 
 
@@ -38,11 +40,11 @@ def _at(phi: Nonlinearity, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return weight, np.where(np.abs(relative) < SAME, 0.0, relative)
 
 
-def edge_of_chaos_curve(phi: Nonlinearity | str, q: object = None, *, stable: bool = False) -> EdgeOfChaos:
+def edge_of_chaos_curve(phi: Nonlinearity | str, q: object = None, *, stable: bool = True) -> EdgeOfChaos:
     """The edge of chaos as a curve (q, sigma_w2, sigma_b2), parametrized by the variance `q` (default: 513 from 1e-4 to 1e4).
 
     σ_w² = 1/E φ'(√q z)², σ_b² = q - σ_w² E φ(√q z)²; variances at which σ_b² < 0 are left out, so that the result may be shorter than
-    `q`. `stable=True`: only where q is a stable fixed point of the variance map, which a deep network then reaches.
+    `q`, and so are those at which q is a fixed point that variances leave; `stable=False` keeps these.
     Returns: an `EdgeOfChaos` of arrays (K,). Raises: `InputError` for bad input. Source: Hayou et al. 2019, section 2.
     """
     variance = np.sort(array("q", _CURVE if q is None else q, ndim=1).astype(np.float64))
@@ -54,14 +56,16 @@ def edge_of_chaos_curve(phi: Nonlinearity | str, q: object = None, *, stable: bo
     return EdgeOfChaos(variance[keep], weight[keep], (relative * variance)[keep])
 
 
-def edge_of_chaos(phi: Nonlinearity | str, *, sigma_b2: float | None = None, stable: bool = False) -> tuple[float, ...]:
+def edge_of_chaos(phi: Nonlinearity | str, *, sigma_b2: float | None = None, stable: bool = True) -> tuple[float, ...]:
     """Every σ_w² on the edge of chaos at this bias variance, ascending; empty when there is none.
+
+    On the edge χ₁ = 1 at a fixed point q* of the variances that attracts those near it (from one side at least): a deep network whose
+    inputs have such variances is critical. `stable=False` also lists σ_w² whose q* repels, where no deep network is critical: the
+    variance of SiLU and GELU with small biases or none runs away from there, to another fixed point or without bound.
 
     Solves q - E φ(√q z)²/E φ'(√q z)² = `sigma_b2` for q between 1e-24 and 1e12. The end q -> 0 of a branch counts when it lies at
     `sigma_b2`: for tanh without bias σ_w² = 1. For homogeneous φ (ReLU) χ₁ = σ_w² E φ'² at every q and any bias: the one value
     1/E φ'² is returned, although with a bias the variance grows without bound there. `sigma_b2=None`: no bias.
-    `stable=True`: only where q attracts (or, marginally, neither attracts nor repels): at the others (on branches of SiLU and GELU) a
-    deep network's variance runs away from q, and the network is not critical. Use it for advice.
     Raises: `InputError` for bad input. Source: Hayou et al. 2019, section 2.
 
     >>> round(edge_of_chaos("tanh", sigma_b2=0.05)[0], 6)
@@ -85,7 +89,8 @@ def edge_of_chaos(phi: Nonlinearity | str, *, sigma_b2: float | None = None, sta
     origin = gaussian_moments(phi, 0.0)
     if target == 0 and relative[0] >= 0 and float(origin.second_moment) == 0 and float(origin.derivative) > 0:
         start = float(1 / origin.derivative)
-        if not stable or _attracting(phi, _NEAR_ZERO, np.array([start]))[0]:
+        leaving = growth(gaussian_moments(phi, GRID), GRID, start, 0.0)
+        if not stable or not (leaving[leaving != 0] > 0)[:1].any():  # where its slope is one, the first bend of the map decides
             found = np.append(found, start)
     return tuple(sorted(found.tolist()))
 
