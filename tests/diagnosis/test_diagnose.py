@@ -298,3 +298,15 @@ def test_the_ensemble_has_taken_the_steps_of_each_seed_at_its_own_rate(small, qu
         stay = np.linalg.matrix_power(np.eye(len(y)) - eta * both.ntk, steps)
         left.append(np.sum((stay @ y) ** 2) + y.shape[1] * np.trace(stay @ both.nngp @ stay.T))
     np.testing.assert_allclose(found["unexplained"].predicted, np.mean(left) / np.sum((y - y.mean(0)) ** 2), rtol=1e-9)
+
+
+def test_what_the_stopping_rule_leaves_is_held_against_no_prediction(small, quick):
+    found = quick(small, depth=2, width=64, steps=400, stop_fraction=0.2)
+    assert (np.array(found.config["training"]["steps_taken"]) < 400).all()
+    assert found["unexplained"].predicted is None
+    assert "decided by the rule that ended 5 of 5 seeds" in found["unexplained"].comment
+    bound = float(found["loss_fraction"].comment.removeprefix("training stops at "))
+    assert 0.5 * bound < found["loss_fraction"].measured.mean <= 1.005 * bound  # three digits
+    limit = found["unexplained_limit"]
+    assert (limit.measured.n, limit.predicted) == (0, None)
+    assert 0 < limit.measured.mean < 1

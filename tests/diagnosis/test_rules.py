@@ -221,6 +221,13 @@ def test_the_infinite_width_prediction_stands_in_the_reasons_where_seeds_failed(
     assert any("does not predict this: 0.2" in words for words in trainable(went, unexplained=0.95, predicted=0.2)[1])
 
 
+def test_the_reasons_name_the_infinite_width_prediction_where_some_seeds_ended_by_the_rule():
+    limit = Evidence("unexplained_limit", "conditioning", "left at infinite width", Estimate(0.2, 0.0, 0))
+    left = evidence(unexplained=0.95)
+    reasons = verdict.trainable((*left, limit), unfinished(trained=goal(False, linear=True)), THRESHOLDS)[1]
+    assert any("does not predict this: 0.2" in words for words in reasons)
+
+
 @pytest.mark.parametrize("sem", [math.nan, 0.001])
 def test_a_number_that_is_not_finite_decides_nothing(sem):
     name, reasons = regime(evidence(drift=math.nan, sem=sem))

@@ -145,9 +145,13 @@ def test_every_number_has_its_error_sample_prediction_and_agreement(diagnosis, p
             row for row in rows if f">{item.label}<" in Reader(f"<table>{row}</table>").words.join("><") or item.label in Reader(row).words
         ]
         words = Reader(row).words
-        assert with_error(item.measured) in words
-        assert ("n\u00a0=\u00a0" in row or "computed" in words) is True
-        assert ("no prediction" in words) == (item.predicted is None)
+        cells = dict(re.findall(r'data-name="([^"]*)"[^>]*>(.*?)</td>', row, re.DOTALL))
+        theory = item.measured.n == 0
+        assert with_error(item.measured) in cells["theory predicts" if theory else "measured ± sem"]
+        assert ("n\u00a0=\u00a0" in cells["measured ± sem"]) == (not theory)
+        assert ("–" in cells["measured ± sem"]) == theory
+        assert ("no prediction" in words) == (item.predicted is None and not theory)
+        assert ("theory alone" in words) == theory
         assert item.source in words
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 
 import pytest
 from rich.cells import cell_len
@@ -40,6 +41,7 @@ def test_every_number_stands_beside_its_error_sample_and_prediction(diagnosis):
     assert f"{mean:.4f} ± {sem:.4f} (5)" in line
     assert "0.305" in line
     assert "agrees" in line
+    assert re.search(r"χ₁ +– +1 +–", lines["χ₁"])
 
 
 def test_all_evidence_reasons_advice_and_what_is_missing_are_listed(diagnosis):

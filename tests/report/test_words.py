@@ -4,7 +4,7 @@ import math
 import pytest
 
 from kernelregime.claims import Estimate
-from kernelregime.report.words import SECTIONS, agreement, bounds, details, distance, headline, readings, sentence, short
+from kernelregime.report.words import SECTIONS, agreement, beside, bounds, details, distance, headline, readings, sentence, short
 from kernelregime.results import Evidence
 
 THRESHOLDS = {"kernel_drift": 0.1, "near_drift": 0.3}
@@ -18,6 +18,7 @@ def evidence(mean, sem, n, predicted, key="any"):
     ("item", "kind", "words"),
     [
         (evidence(1.0, 0.1, 5, None), "none", "no prediction"),
+        (evidence(1.0, 0.0, 0, None), "none", "theory alone"),
         (evidence(1.0, 0.1, 5, 1.3), "holds", "agrees"),
         (evidence(1.0, 0.1, 5, 1.7), "fails", "differs"),
         (evidence(1.0, math.nan, 1, 1.0), "unknown", "no error bar"),
@@ -37,6 +38,12 @@ def evidence(mean, sem, n, predicted, key="any"):
 )
 def test_agreement_in_words(item, kind, words):
     assert agreement(item, THRESHOLDS) == (kind, words)
+
+
+def test_what_theory_alone_says_stands_under_theory():
+    assert beside(evidence(0.913, 0.0, 0, None)) == ("–", "", "0.913")
+    assert beside(evidence(1.0, 0.1, 5, None)) == ("1.00 ± 0.10", "n\u00a0=\u00a05", "–")
+    assert beside(evidence(1.0, 0.1, 5, 1.25)) == ("1.00 ± 0.10", "n\u00a0=\u00a05", "1.25")
 
 
 def test_the_distance_to_a_prediction_is_in_standard_errors():

@@ -16,6 +16,7 @@ from kernelregime.diagnosis.subject import Subject
 from kernelregime.results import Evidence
 
 GROUP: Final = "conditioning"
+LIMIT_LEFT: Final = "unexplained_limit"  # beside "unexplained" where that is no measurement to hold against a prediction
 
 
 def unexplained(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -110,7 +111,10 @@ def _modes(run: Run, dataset: Dataset, settings: Settings, spectra: dict[str, np
 def _residual(run: Run, dataset: Dataset, settings: Settings, at: Limit | None) -> tuple[list[Evidence], np.ndarray]:
     """What is left to train at the end, and `left_to_train` of every seed (S,)."""
     fraction = run.losses[np.arange(run.seeds), run.stopped] / run.losses[:, 0]
-    items = [Evidence("loss_fraction", GROUP, "Train loss at the end, relative to initialization", Estimate.of(fraction))]
+    stopped = np.array(run.status) == "stopped"
+    rule = f"training stops at {run.fraction:.3g}" if stopped.any() else ""
+    label = "Train loss at the end, relative to initialization"
+    items = [Evidence("loss_fraction", GROUP, label, Estimate.of(fraction), comment=rule)]
     left = left_to_train(run.outputs_train[-1], dataset, settings)
     if settings.loss != "mse":
         comment = f"{chance(dataset):.3g} is what naming the most frequent class leaves"
@@ -118,13 +122,27 @@ def _residual(run: Run, dataset: Dataset, settings: Settings, at: Limit | None) 
             *items,
             Evidence("train_error", GROUP, "Train error at the end", Estimate.of(left), role="trainable", comment=comment),
         ], left
-    predicted, source = None, ""
-    if at is not None and settings.closed_form:
-        law = ends(at, dataset, settings, "train", run)
-        spread = np.sum((dataset.y_train - dataset.y_train.mean(axis=0)) ** 2)
-        variance = dataset.y_train.shape[1] * law.variance.sum(axis=1) / spread
-        predicted = float(np.mean(unexplained(law.mean, dataset.y_train) + variance))
-        source = "infinite-width ensemble after the same training"
     label = "Share of the targets' variance left on train points"
     comment = "1 is what a constant predictor leaves"
-    return [*items, Evidence("unexplained", GROUP, label, Estimate.of(left), predicted, source, role="trainable", comment=comment)], left
+    measured = Estimate.of(left)
+    predicted = _left_at_infinite_width(run, dataset, settings, at)
+    if not stopped.any():
+        source = "" if predicted is None else "infinite-width ensemble after the same training"
+        return [*items, Evidence("unexplained", GROUP, label, measured, predicted, source, role="trainable", comment=comment)], left
+    # the stopping rule decides what is left: the network cannot be held to what as many steps leave at infinite width
+    comment += f"; decided by the rule that ended {stopped.sum()} of {run.seeds} seeds"
+    items.append(Evidence("unexplained", GROUP, label, measured, role="trainable", comment=comment))
+    if predicted is not None:
+        label = "Share of the targets' variance left at infinite width after as many steps"
+        items.append(Evidence(LIMIT_LEFT, GROUP, label, Estimate(predicted, 0.0, 0), source="infinite-width ensemble"))
+    return items, left
+
+
+def _left_at_infinite_width(run: Run, dataset: Dataset, settings: Settings, at: Limit | None) -> float | None:
+    """`unexplained` of the infinite-width ensemble after the steps of each seed, on average; None where it is not known."""
+    if at is None or not settings.closed_form:
+        return None
+    law = ends(at, dataset, settings, "train", run)
+    spread = np.sum((dataset.y_train - dataset.y_train.mean(axis=0)) ** 2)
+    variance = dataset.y_train.shape[1] * law.variance.sum(axis=1) / spread
+    return float(np.mean(unexplained(law.mean, dataset.y_train) + variance))

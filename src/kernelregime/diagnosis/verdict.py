@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from kernelregime.claims import Estimate
+from kernelregime.diagnosis.conditioning import LIMIT_LEFT
 from kernelregime.diagnosis.course import Course, Goal
 from kernelregime.diagnosis.settings import Thresholds
 from kernelregime.results import Evidence
@@ -144,9 +145,10 @@ def trainable(evidence: tuple[Evidence, ...], course: Course, thresholds: Thresh
     passed = int(goal.reached.sum())
     what = f"the {item.label[0].lower()}{item.label[1:]} is {_number(item.measured)}"
     reasons = [f"{passed} of {seeds} seeds trained: {what} (trained: at most {course.bound:.2g})"]
-    if item.predicted is not None and passed < seeds:
-        says = "also predicts" if item.predicted > course.bound else "does not predict"
-        reasons.append(f"the infinite-width kernel {says} this: {item.predicted:.3g} after the same training")
+    predicted = next((other.measured.mean for other in evidence if other.key == LIMIT_LEFT), item.predicted)
+    if predicted is not None and passed < seeds:
+        says = "also predicts" if predicted > course.bound else "does not predict"
+        reasons.append(f"the infinite-width kernel {says} this: {predicted:.3g} after the same training")
     if passed >= ALL * seeds:
         return "trainable", reasons
     if (course.diverged & ~course.certainly_stable).any() or course.without_comparison.any():

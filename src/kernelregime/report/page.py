@@ -8,7 +8,7 @@ from typing import Any
 
 from kernelregime.report.palette import DARK, LIGHT, variables
 from kernelregime.report.plates import has_finite, plates
-from kernelregime.report.quantities import number, sample, with_error
+from kernelregime.report.quantities import number
 from kernelregime.report.words import (
     AGREEMENT,
     GLOSSARY,
@@ -17,6 +17,7 @@ from kernelregime.report.words import (
     TRAINABLE,
     Section,
     agreement,
+    beside,
     details,
     distance,
     headline,
@@ -95,12 +96,13 @@ def _evidence(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def _row(item: Evidence, thresholds: Mapping[str, float]) -> dict[str, str]:
     kind, word = agreement(item, thresholds)
+    measured, size, predicted = beside(item)
     return {
         "label": item.label,
         "note": item.comment,
-        "measured": with_error(item.measured),
-        "sample": sample(item.measured),
-        "predicted": "–" if item.predicted is None else number(item.predicted, 4),
+        "measured": measured,
+        "sample": size,
+        "predicted": predicted,
         "source": item.source,
         "kind": kind,
         "agreement": word,

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kernelregime.report.quantities import number, sample, with_error
-from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, details, headline, sentence, short
+from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, beside, details, headline, sentence, short
 from kernelregime.results import Diagnosis, Evidence
 
 _TONES = {"kernel": "green", "near": "yellow", "feature": "magenta", "unknown": "bold", "holds": "green", "fails": "magenta", "none": "dim"}
@@ -76,13 +75,10 @@ def _cells(item: Evidence, thresholds: Mapping[str, float]) -> tuple[Any, ...]:
     from rich.text import Text
 
     kind, word = agreement(item, thresholds)
-    predicted = "–" if item.predicted is None else number(item.predicted, 4)
+    measured, size, predicted = beside(item)
     agreed = "–" if kind == "none" else word
-    label, measured = (
-        Padding(Text(short(item.label)), (0, 0, 0, 2)),
-        Text(f"{with_error(item.measured)} ({sample(item.measured).split()[-1]})"),
-    )
-    return label, measured, Text(predicted), Text(agreed, style=_TONES.get(kind, ""))
+    label = Padding(Text(short(item.label)), (0, 0, 0, 2))
+    return label, Text(f"{measured} ({size.split()[-1]})" if size else measured), Text(predicted), Text(agreed, style=_TONES.get(kind, ""))
 
 
 def _bullets(items: tuple[str, ...]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernelregime.report.quantities import counted, number, share
+from kernelregime.report.quantities import counted, number, sample, share, with_error
 from kernelregime.results import Diagnosis, Evidence
 
 Found = Mapping[str, Evidence]
@@ -113,7 +113,7 @@ AGREEMENT = (
     "Agreement, in the tables below: a prediction “agrees” when it lies within three standard errors (sem) of what was measured, or 6.6 "
     "where these come from five values, and “differs” when it lies farther off. Some numbers are 0 at infinite width, which no finite "
     "network reaches: these are read by the thresholds of the verdict (“within”, “beyond”), or it is said how they fall with the width. "
-    "“Too noisy” is an error larger than the prediction."
+    "“Too noisy” is an error larger than the prediction, “theory alone” a number that nothing was measured for."
 )
 # evidence that is 0 in the limit of infinite width, and how it falls
 _LIMITS = {"linearization_error": "width^-1/2", "drift": "1/width", "alignment_change": "1/width", "theta_distance": "width^-1/2"}
@@ -128,14 +128,14 @@ def bounds(thresholds: Mapping[str, float], key: str) -> tuple[float, float] | N
 
 
 def agreement(item: Evidence, thresholds: Mapping[str, float]) -> tuple[str, str]:
-    """Kind (`holds`, `fails`, `unknown`, `limit`, `none`) and words for how a measurement stands to its prediction.
+    """Kind (`holds`, `fails`, `unknown`, `limit`, `none`) and words for how a measurement stands to its prediction, if there are both.
 
     A prediction of 0 at infinite width is a limit that no finite network reaches: evidence with thresholds is read by these instead, and
     of other evidence it is said how it falls.
     """
     claim, limits = item.claim, bounds(thresholds, item.key)
     if claim is None:
-        return "none", "no prediction"
+        return "none", "theory alone" if of_theory(item) else "no prediction"
     if claim.predicted == 0 and limits is not None and math.isfinite(item.measured.mean):
         kernel, near = limits
         if item.measured.mean <= kernel:
@@ -150,6 +150,18 @@ def agreement(item: Evidence, thresholds: Mapping[str, float]) -> tuple[str, str
     if math.isnan(item.measured.sem):
         return "unknown", "no error bar"
     return "unknown", "0 within error" if claim.predicted == 0 else "too noisy"
+
+
+def of_theory(item: Evidence) -> bool:
+    """Whether the number was computed from theory, with no measurement beside it."""
+    return item.measured.n == 0 and item.predicted is None
+
+
+def beside(item: Evidence) -> tuple[str, str, str]:
+    """What was measured (with its error), its sample, and what theory says, each in its own column."""
+    if of_theory(item):
+        return "–", "", number(item.measured.mean, 4)
+    return with_error(item.measured), sample(item.measured), "–" if item.predicted is None else number(item.predicted, 4)
 
 
 def _is_limit(item: Evidence) -> bool:
