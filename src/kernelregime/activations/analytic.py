@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kernelregime.activations.forms import alike, arcs, chosen, first_where, from_differences, from_product, squares
+from kernelregime.activations.forms import Means, alike, arcs, first_where, squares
 from kernelregime.activations.record import Dual, Kind
 
-NUMBERS = 16  # a pair, by the compiler's account
+NUMBERS = 12  # a pair, by the compiler's account
 
 # erf(a, b, c): φ(x) = a erf(bx) + c. E φφ = a² (2/π) arcsin(2c/√((1+2p)(1+2q))) + c² (Williams 1997, eq. 11) with p, q the variances of bx.
 
@@ -24,9 +24,9 @@ def _erf_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) ->
     found, size, near = arcs(b * b * p, b * b * q, w, v), a * a / jnp.pi, w <= v
     moments = _erf_moment(p, a, b, c), _erf_moment(q, a, b, c)
     apart, across = first_where(near, found.lost, 2 * found.total - found.lost)
-    alike_pair = from_differences(size * apart, size * across + 2 * c * c, 2 * size * found.change, moments, w, v)
-    other_pair = from_product(2 * size * jnp.where(near, found.beta, -found.beta) + c * c, moments, w, v)
-    minus, plus = chosen(alike(p, q), alike_pair, other_pair)
+    product = 2 * size * jnp.where(near, found.beta, -found.beta) + c * c
+    means = Means(size * apart, size * across + 2 * c * c, product, 2 * size * found.change)
+    minus, plus = means.correlations(alike(p, q), moments, w, v)
     return Dual(minus, plus, 4 / jnp.pi * (a * b) ** 2 / found.deep, squares=moments)
 
 
@@ -81,7 +81,7 @@ def _gelu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     change = (a - b) / 4 + (((a - b) * found.total + (a + b) * found.change) / 2 + change_tail) / (2 * jnp.pi)
     c, beta = root * ((v - w) / 2), jnp.where(w <= v, found.beta, -found.beta)
     mean = c / 4 + (c * beta + even / deep) / (2 * jnp.pi)
-    minus, plus = chosen(alike(a, b), from_differences(apart, across, change, moments, w, v), from_product(mean, moments, w, v))
+    minus, plus = Means(apart, across, mean, change).correlations(alike(a, b), moments, w, v)
     slope = 0.25 + (beta + c / deep * (2 * share + (share * c * c - (1 + a + b)) / (deep * deep))) / (2 * jnp.pi)
     return Dual(minus, plus, slope, squares=moments)
 
@@ -140,7 +140,7 @@ def _sin_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) ->
     larger = jnp.where(w <= v, 1 - left, 1 - right)
     gain = -larger * jnp.expm1(-root * jnp.abs(v - w)) * jnp.where(w <= v, 1, -1).astype(w.dtype)
     product = (rest * (1 - right) + gain) / 2
-    minus, plus = chosen(alike(p, q), from_differences(apart, across, change, moments, w, v), from_product(product, moments, w, v))
+    minus, plus = Means(apart, across, product, change).correlations(alike(p, q), moments, w, v)
     slope = (a * b) ** 2 / 2 * ((1 + turn) * (1 - left) - turn * gain)
     return Dual(minus, plus, slope, squares=(a * a * moments[0], a * a * moments[1]))
 

@@ -29,28 +29,27 @@ def alike(a: Array, b: Array) -> Array:
     return jnp.maximum(a, b) <= 8 * jnp.minimum(a, b)
 
 
-def from_differences(apart: Array, across: Array, change: Array, moments: tuple[Array, Array], w: Array, v: Array) -> tuple[Array, Array]:
-    """1 ∓ ρ' from `apart`, `across` = ½E(φ(u) ∓ φ(v))², `change` = E φ(u)² - E φ(v)² and these moments.
+class Means(NamedTuple):
+    """Means over a pair: `apart`, `across` = ½E(φ(u) ∓ φ(v))², `product` = E φ(u)φ(v) and `change` = E φ(u)² - E φ(v)²."""
 
-    Where φ vanishes at one of the points the correlation w, v stays.
-    """
-    first, second = moments
-    fall = divided(change, safe_sqrt(first) + safe_sqrt(second))
-    norm, lost = safe_sqrt(first) * safe_sqrt(second), fall * fall / 2
-    silent = norm == 0
-    return jnp.where(silent, w, divided(apart - lost, norm)), jnp.where(silent, v, divided(across - lost, norm))
+    apart: Array
+    across: Array
+    product: Array
+    change: Array
 
+    def correlations(self, near: Array, moments: tuple[Array, Array], w: Array, v: Array) -> tuple[Array, Array]:
+        """1 ∓ ρ', from the differences where the variances are `near` one another, else from the product.
 
-def from_product(product: Array, moments: tuple[Array, Array], w: Array, v: Array) -> tuple[Array, Array]:
-    """1 ∓ ρ' from `product` = E φ(u)φ(v), for norms that are not alike; w, v where φ vanishes at one of the points."""
-    norm = safe_sqrt(moments[0]) * safe_sqrt(moments[1])
-    rho = divided(product, norm)
-    return jnp.where(norm == 0, w, 1 - rho), jnp.where(norm == 0, v, 1 + rho)
-
-
-def chosen(condition: Array, one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """`one` where the condition holds, else `other`."""
-    return jnp.where(condition, one[0], other[0]), jnp.where(condition, one[1], other[1])
+        Where φ vanishes at one of the points the correlation w, v stays.
+        """
+        one, other = (safe_sqrt(moment) for moment in moments)
+        inverse = (1 / jnp.where(one > 0, one, 1)) * (1 / jnp.where(other > 0, other, 1))
+        fall, norm = divided(self.change, one + other), one * other
+        lost = fall * fall / 2
+        minus = jnp.where(near, self.apart - lost, norm - self.product) * inverse
+        plus = jnp.where(near, self.across - lost, norm + self.product) * inverse
+        silent = (one == 0) | (other == 0)
+        return jnp.where(silent, w, minus), jnp.where(silent, v, plus)
 
 
 def error_of(*moments: Array) -> Array:

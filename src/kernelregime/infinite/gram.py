@@ -95,10 +95,10 @@ def _zonal(network: Layer, first: Points, second: Points | None, kinds: tuple[st
         layers = _layers(network, None)
     one = np.full((1, 1), square or 1.0)
 
-    def values(w: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
+    def values(gap: np.ndarray) -> dict[str, np.ndarray]:
         with _precision.enter(double):
             features = float(first.scaled.shape[1])
-            found, _ = propagate(layers, one, one, w[None], v[None], features=features, kinds=kinds, several=False)
+            found, _ = propagate(layers, one, one, gap[None], features=features, kinds=kinds, several=False)
             return {name: _precision.to_host(value, double)[0] for name, value in found.items()}
 
     return Zonal.of(values, dtype, square)
@@ -166,7 +166,7 @@ def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depth
     with _precision.enter(working):
         layers = _layers(network, depths)
     square = Points.of(first.astype(working)).square[:, None]
-    w, v = np.zeros_like(square), np.full_like(square, 2)
+    gap = np.zeros_like(square)
     with _precision.enter(working):
-        found, error = propagate(layers, square, square, w, v, features=float(first.shape[1]), kinds=kinds, several=several)
+        found, error = propagate(layers, square, square, gap, features=float(first.shape[1]), kinds=kinds, several=several)
         return _grams({name: _precision.to_host(value, working)[:, 0] for name, value in found.items()}, float(error), several)

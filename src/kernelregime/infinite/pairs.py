@@ -12,9 +12,8 @@ from kernelregime import _precision
 from kernelregime._checks import fail
 from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.infinite.zonal import Zonal
+from kernelregime.infinite.zonal import Zonal, padded
 from kernelregime.layers import Folded, Layer, Moments
-from kernelregime.layers.moments import gap_of
 
 CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
 
@@ -45,40 +44,45 @@ class Points:
 
     def correlations(self, other: "Points", rows: slice, columns: slice) -> np.ndarray:
         """ρ on a tile, by a matrix product; 0 for zero rows."""
-        n1, n2 = (np.where(norm > 0, norm, 1) for norm in (self.norm[rows], other.norm[columns]))
-        return (self.scaled[rows] / n1[:, None]) @ (other.scaled[columns] / n2[:, None]).T
+        rho = self.scaled[rows] @ other.scaled[columns].T
+        for norm, axis in ((self.norm[rows], 1), (other.norm[columns], 0)):
+            rho *= np.expand_dims(1 / np.where(norm > 0, norm, 1), axis)
+        return rho
 
-    def close(self, other: "Points", rows: slice, columns: slice, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Where a matrix product leaves too few digits of the angle: indices i, j in the tile, and w = 1 - ρ, v = 1 + ρ there.
+    def close(self, other: "Points", rows: slice, columns: slice, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where a matrix product leaves too few digits of the angle: indices i, j in the tile, and `Moments.gap` there.
 
-        Of a tile on the diagonal only i >= j, with w = 0 on the diagonal.
+        Of a tile on the diagonal only i >= j, with the whole diagonal, where the gap is 0.
         """
-        x, y = self.scaled[rows], other.scaled[columns]
-        i, j = np.nonzero(np.abs(rho) > 1 - CLOSE[rho.dtype.name])
-        own = self is other and rows == columns
+        own, bound = self is other and rows == columns, 1 - CLOSE[rho.dtype.name]
         if own:
-            i, j = i[i >= j], j[i >= j]
-        w, v = np.empty(i.size, rho.dtype), np.empty(i.size, rho.dtype)
+            np.fill_diagonal(rho, 0)
+        some = np.flatnonzero(np.maximum(rho.max(axis=1), -rho.min(axis=1)) > bound)
+        i, j = np.nonzero(np.abs(rho[some]) > bound)
+        i = some[i]
+        if own:
+            i, j = i[i > j], j[i > j]
+        x, y = self.scaled[rows], other.scaled[columns]
+        gap = np.empty(i.size, rho.dtype)
         for part in np.array_split(np.arange(i.size), max(1, i.size * x.shape[1] // 2**22)):
             at, to = i[part], j[part]
             n1, n2 = self.norm[rows][at] ** 2, other.norm[columns][to] ** 2  # of no zero row: ρ = 0 there
             ratio = halves(np.einsum("pd,pd->p", x[at], y[to]) / n1)[0]
-            square = sine2(x[at], y[to], ratio, n1, n2, halves(x[at]))
-            large = 1 + np.abs(rho[at, to])
-            near = rho[at, to] >= 0
-            w[part], v[part] = np.where(near, square / large, large), np.where(near, large, square / large)
+            small = sine2(x[at], y[to], ratio, n1, n2, halves(x[at])) / (1 + np.abs(rho[at, to]))
+            gap[part] = np.where(rho[at, to] >= 0, small, -np.maximum(small, np.finfo(rho.dtype).tiny))
         if own:
-            w[i == j], v[i == j] = 0, 2
-        return i, j, w, v
+            whole = np.arange(len(rho))
+            return np.append(i, whole), np.append(j, whole), np.append(gap, np.zeros(len(rho), rho.dtype))
+        return i, j, gap
 
 
 @partial(jax.jit, static_argnames=("kinds", "several"))
 def propagate(
-    layers: Layer | Folded, k1: Any, k2: Any, w: Any, v: Any, *, features: float, kinds: tuple[str, ...], several: bool
+    layers: Layer | Folded, k1: Any, k2: Any, gap: Any, *, features: float, kinds: tuple[str, ...], several: bool
 ) -> tuple[dict[str, Any], Any]:
     """The kernels of each kind, with a last axis for several depths, and the quadrature error."""
-    own, error, units = jnp.zeros_like(w) if "ntk" in kinds else None, jnp.zeros((), w.dtype), jnp.asarray(features, w.dtype)
-    start = Moments(k1, k2, gap_of(w, v), own, None, error, units, gaussian=False)
+    own, error, units = jnp.zeros_like(gap) if "ntk" in kinds else None, jnp.zeros((), gap.dtype), jnp.asarray(features, gap.dtype)
+    start = Moments(k1, k2, gap, own, None, error, units, gaussian=False)
     if not several:
         after = layers.propagate(start)
         return {kind: getattr(after, kind) for kind in kinds}, after.error
@@ -107,39 +111,33 @@ class Pairs:
         """The kernels of one block, with a last axis for several depths, and the quadrature error."""
         first, second = self.first, self.first if self.second is None else self.second
         rho = first.correlations(second, rows, columns)
-        i, j, w, v = first.close(second, rows, columns, rho)
+        i, j, gap = first.close(second, rows, columns, rho)
         own = self.second is None and rows == columns
         k1, k2 = first.square[rows], second.square[columns]
         if self.zonal is not None and i.size <= FEW * rho.size:
-            with _precision.enter(self.dtype):
-                found = {name: np.array(value) for name, value in self.zonal(rho, np.sqrt(k1), np.sqrt(k2)).items()}
             k = (k1[i], k2[j]) if self.zonal.square is None else 2 * (np.array([self.zonal.square], self.dtype),)
-            few, error = self._propagate(*_padded(*k, w, v))
-            for name, value in few.items():
-                found[name][i, j] = value[: i.size]
-                if own:
-                    found[name][j, i] = value[: i.size]
-            return Block(found, error + self.zonal.error)
-        wide, far = 1 - rho, 1 + rho
-        wide[i, j], far[i, j] = w, v
+            few, error = self._propagate(*_padded(*k, gap))
+            at = (np.append(i, j), np.append(j, i)) if own else (i, j)
+            values = {name: np.tile(value[: i.size], 1 + own) for name, value in few.items()}
+            with _precision.enter(self.dtype):
+                found = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), at, values)
+                return Block({name: np.asarray(value) for name, value in found.items()}, error + self.zonal.error)
+        wide = np.copysign(1, rho) - rho  # 1 - ρ, or -(1 + ρ)
+        wide[i, j] = gap
         if own:
-            wide[j, i], far[j, i] = w, v
-            np.fill_diagonal(wide, 0)
-            np.fill_diagonal(far, 2)
-        return Block(*self._propagate(k1[:, None], k2[None, :], wide, far))
+            wide[j, i] = gap
+        return Block(*self._propagate(k1[:, None], k2[None, :], wide))
 
-    def _propagate(self, k1: np.ndarray, k2: np.ndarray, w: np.ndarray, v: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+    def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
         features = float(self.first.scaled.shape[1])
         with _precision.enter(self.dtype):
-            found, error = propagate(self.layers, k1, k2, w, v, features=features, kinds=self.kinds, several=self.several)
+            found, error = propagate(self.layers, k1, k2, gap, features=features, kinds=self.kinds, several=self.several)
             return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
 
 
 def _padded(*columns: np.ndarray) -> list[np.ndarray]:
     """Columns of pairs, or of one number for all, with ones appended to a size that few programs serve."""
-    size = 64
-    while size < len(columns[-1]):
-        size *= 4
+    size = padded(len(columns[-1]))
     return [c if c.shape == (1,) else np.append(c, np.ones(size - len(c), c.dtype)) for c in columns]
 
 

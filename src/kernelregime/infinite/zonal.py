@@ -40,13 +40,13 @@ def equal(*squares: np.ndarray) -> bool:
     return bool(low > 0 and high - low <= EQUAL * np.finfo(squares[0].dtype).eps * high)
 
 
-def _angles(degree: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """W and v at Chebyshev points of a polynomial of this degree in u, then at points between them."""
+def _angles(degree: int, alpha: float) -> np.ndarray:
+    """`Moments.gap` at Chebyshev points of a polynomial of this degree in u, then at points between them."""
     n = degree + 1
     u = np.cos(np.pi * (np.concatenate([np.arange(n), (np.arange(2 * n) + 0.25) / 2]) + 0.5) / n)
     ratio = alpha * (1 + u) / (1 - u)  # tan(θ/2)
     square = ratio * ratio
-    return 2 * square / (1 + square), 2 / (1 + square)
+    return np.where(square <= 1, 2 * square, -2) / (1 + square)
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,10 @@ class Zonal:
     square: float | None
 
     @classmethod
-    def of(cls, values: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]], dtype: np.dtype, square: float | None) -> "Zonal | None":
-        """The polynomial of least degree that is enough for `values(w, v)`, in float64; None if none is."""
+    def of(cls, values: Callable[[np.ndarray], dict[str, np.ndarray]], dtype: np.dtype, square: float | None) -> "Zonal | None":
+        """The polynomial of least degree that is enough for `values(gap)`, in float64; None if none is."""
         cases = [(degree, alpha) for degree in DEGREES for alpha in SPREADS]
-        angles = [_angles(*case) for case in cases]
-        ends = np.array([0.0]), np.array([2.0])
-        found = values(*(np.concatenate([end, *side]) for end, side in zip(ends, zip(*angles, strict=True), strict=True)))
+        found = values(np.concatenate([[0.0], *(_angles(*case) for case in cases)]))
         kinds, table = tuple(found), np.stack(list(found.values()))
         top, start = np.abs(table[:, :1]), 1
         if not (np.isfinite(table).all() and (top > 0).all()):
@@ -86,25 +84,42 @@ class Zonal:
                 return cls(kinds, alpha, (coefficients * top).astype(dtype), error, square)
         return None
 
-    def __call__(self, rho: np.ndarray, root1: np.ndarray, root2: np.ndarray) -> dict[str, Any]:
-        """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,)."""
+    def __call__(
+        self, rho: np.ndarray, root1: np.ndarray, root2: np.ndarray, at: tuple[np.ndarray, np.ndarray], values: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,); at the pairs `at`, the `values` given."""
         one = np.ones_like
         factors = (root1, root2) if self.square is None else (one(root1), one(root2))
-        found = _evaluate(self.coefficients, np.asarray(self.alpha, rho.dtype), rho, *factors)
+        place = at[0] * rho.shape[1] + at[1]
+        size = padded(place.size)
+        place = np.append(place, np.full(size - place.size, rho.size)).astype(np.int32)  # beyond the end, where nothing is put
+        given = tuple(np.append(values[kind], np.zeros(size - len(values[kind]), rho.dtype)) for kind in self.kinds)
+        found = _evaluate(self.coefficients, np.asarray(self.alpha, rho.dtype), rho, *factors, place, given)
         return dict(zip(self.kinds, found, strict=True))
 
 
+def padded(count: int) -> int:
+    """A length that holds `count` numbers and that few programs serve."""
+    size = 64
+    while size < count:
+        size *= 4
+    return size
+
+
 @jax.jit
-def _evaluate(coefficients: Array, alpha: Array, rho: Array, root1: Array, root2: Array) -> tuple[Array, ...]:
-    """By Clenshaw's recursion."""
+def _evaluate(
+    coefficients: Array, alpha: Array, rho: Array, root1: Array, root2: Array, place: Array, given: tuple[Array, ...]
+) -> tuple[Array, ...]:
+    """By Clenshaw's recursion, with `given` put at the flat indices `place`."""
     low, high = jnp.sqrt(jnp.maximum(1 - rho, 0)), alpha * jnp.sqrt(jnp.maximum(1 + rho, 0))
     u = (low - high) / (low + high)
     scale = root1[:, None] * root2[None, :]
 
-    def one(c: Array) -> Array:
+    def one(c: Array, few: Array) -> Array:
         first, second = jnp.zeros_like(u), jnp.zeros_like(u)
         for k in range(c.shape[0] - 1, 0, -1):
             first, second = 2 * u * first - second + c[k], first
-        return scale * (u * first - second + c[0])
+        whole = scale * (u * first - second + c[0])
+        return whole.ravel().at[place].set(few, mode="drop").reshape(whole.shape)
 
-    return tuple(one(c) for c in coefficients)
+    return tuple(one(c, few) for c, few in zip(coefficients, given, strict=True))

@@ -43,28 +43,33 @@ class Moments:
         return jnp.where(self.gap < 0, -self.gap, 2 - self.gap)
 
     @property
+    def rho(self) -> Float[Array, "..."]:
+        """ρ."""
+        return jnp.where(self.gap < 0, -1 - self.gap, 1 - self.gap)
+
+    @property
     def nngp(self) -> Float[Array, "..."]:
         """E z(x1)z(x2)."""
-        c = covariance(self.k1, self.k2, self.w, self.v)
+        c = covariance(self.k1, self.k2, self.rho)
         return c if self.tilt is None else c + self.tilt
 
 
 def gap_of(w: Array, v: Array) -> Array:
     """`Moments.gap` from w = 1 - ρ and v = 1 + ρ, the smaller of which rounding may have made negative."""
-    return signed(w <= v, jnp.where(w <= v, w, v))
+    small = jnp.where(w <= v, w, v)
+    return signed(w <= v, jnp.where(small < 0, 0, small))
 
 
 def signed(near: Array, small: Array) -> Array:
-    """`Moments.gap` from whether ρ >= 0 and the smaller of 1 ± ρ, which rounding may have made negative."""
-    small = jnp.where(small < 0, 0, small)
+    """`Moments.gap` from whether ρ >= 0 and the smaller of 1 ± ρ."""
     return jnp.where(near, small, -(small + jnp.finfo(small.dtype).tiny))
 
 
-def covariance(k1: Array, k2: Array, w: Array, v: Array) -> Array:
+def covariance(k1: Array, k2: Array, rho: Array) -> Array:
     """√(k1 k2)·ρ; k1·ρ, exactly, where k1 = k2. The product of the variances, which may leave the range of floats, is not formed."""
     root = safe_sqrt(k1) * safe_sqrt(k2)
     rounded = jax.lax.stop_gradient(jnp.where(k1 == k2, k1 - root, 0))  # derivatives stay those of the root
-    return (root + rounded) * ((v - w) / 2)
+    return (root + rounded) * rho
 
 
 def affine(moments: Moments, scale: Array, shift: Array | None) -> tuple[Array, Array, Array, Array | None]:
@@ -80,16 +85,13 @@ def affine(moments: Moments, scale: Array, shift: Array | None) -> tuple[Array, 
     new1, new2 = scale * k1 + shift, scale * k2 + shift
     unit1, unit2 = (1 / jnp.sqrt(jnp.where(new > 0, new, 1)) for new in (new1, new2))
     part1, part2 = safe_sqrt(scale * k1), safe_sqrt(scale * k2)
-    share = (part1 * unit1) * (part2 * unit2)
-    w, v = moments.w, moments.v
-    apart = ((part1 - part2) * unit1) * ((part1 - part2) * unit2) + 2 * share * w
-    risen = (shift * unit1) * unit2
-    rho, sine2 = share * ((v - w) / 2) + risen, share * share * (w * v) + risen * apart  # ρ' and 1 - ρ'²
+    share, risen, size = (part1 * unit1) * (part2 * unit2), (shift * unit1) * unit2, jnp.abs(gap)
+    apart = ((part1 - part2) * unit1) * ((part1 - part2) * unit2) + 2 * share * moments.w
+    rho, sine2 = share * moments.rho + risen, share * share * (size * (2 - size)) + risen * apart  # ρ' and 1 - ρ'²
     if lean is not None:
         turn = lean * (unit1 * unit2)
         rho, sine2 = rho + turn, sine2 - 2 * rho * turn
     small = sine2 / (1 + jnp.abs(rho))
-    new_gap = signed(rho >= 0, small)
-    # what had no variance has a correlation now, and needs no tilt
-    kept = (new1 > 0) & (new2 > 0)
-    return new1, new2, jnp.where(kept, new_gap, gap), None if lean is None else jnp.where(kept, 0, lean)
+    if lean is not None:  # what had no variance has a correlation now
+        lean = jnp.where((new1 > 0) & (new2 > 0), 0, lean)
+    return new1, new2, signed(rho >= 0, small), lean
