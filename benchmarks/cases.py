@@ -26,7 +26,7 @@ def _fc_ours(n, depth, activation, sigma_b2, dtype):
 
     network = networks.mlp(depth=depth + 1, width=512, activation=activation, sigma_b2=sigma_b2)
     x = _points(n, 784, dtype)
-    return lambda: infinite.gram(network, x, dtype=dtype, workers=1 if sigma_b2 is None else 2)
+    return lambda: infinite.gram(network, x, dtype=dtype, workers=2)
 
 
 def _fc_peer(n, depth, activation, sigma_b2, dtype):
@@ -143,21 +143,13 @@ def _empirical(n, outputs, output):
 
 DISPERSION = {"width": 100, "depth": 100, "inputs": 100, "draws": 500}
 CASES = {
-    "fc_relu_L3_f32": _fc(2000, 3, "float32"),
-    "fc_relu_L3_f64": _fc(2000, 3, "float64"),
-    "fc_relu_L10_f32": _fc(2000, 10, "float32"),
-    "fc_relu_L10_f64": _fc(2000, 10, "float64"),
-    "fc_relu_L10_n5000_f32": _fc(5000, 10, "float32"),
-    "fc_relu_L10_n5000_f64": _fc(5000, 10, "float64"),
-    "fc_relu_L10_biases_f32": _fc(2000, 10, "float32", sigma_b2=0.1),
-    "fc_relu_L10_biases_f64": _fc(2000, 10, "float64", sigma_b2=0.1),
-    "fc_erf_L10_f32": _fc(2000, 10, "float32", "erf"),
-    "fc_erf_L10_f64": _fc(2000, 10, "float64", "erf"),
+    **{f"fc_relu_L{depth}_{dtype}": _fc(5000, depth, dtype) for depth in (3, 10, 50) for dtype in ("float32", "float64")},
+    **{f"fc_relu_L10_biases_{dtype}": _fc(5000, 10, dtype, sigma_b2=0.1) for dtype in ("float32", "float64")},
+    **{f"fc_{phi}_L10_{dtype}": _fc(2000, 10, dtype, phi) for phi in ("erf", "gelu") for dtype in ("float32", "float64")},
     "empirical_O1": _empirical(100, 1, "trace"),
     "empirical_O10_trace": _empirical(100, 10, "trace"),
     "empirical_O10_full": _empirical(100, 10, "full"),
-    "fc_gelu_L10_f32": _fc(2000, 10, "float32", "gelu"),
     "dispersion_law": Case(_dispersion_law, _dispersion_peer, DISPERSION, "float32"),
     "dispersion_dense": Case(_dispersion_dense, _dispersion_peer, DISPERSION, "float32"),
-    "ensemble_covariance": Case(_ensemble_ours, _ensemble_peer, {"n": 1000}, "float64"),
+    "ensemble_covariance": Case(_ensemble_ours, _ensemble_peer, {"n": 2000}, "float64"),
 }

@@ -51,8 +51,8 @@ SHIFTED = activations.from_function(lambda x: 1 + jax.nn.relu(x), kinks=(0.0,))
 @pytest.mark.parametrize("activation", ["relu", "gelu", "erf", "gabor", "relu6", "rbf", SHIFTED, THREE])
 def test_a_program_needs_no_more_for_a_pair_than_is_planned_for(activation):
     phi, n = activations.get(activation), 128
-    k, w = np.linspace(0.9, 1.1, n), np.full((n, n), 0.5)
+    k, gap = np.linspace(0.9, 1.1, n), np.full((n, n), 0.5)
     layers = networks.mlp(depth=4, width=8, activation=phi, sigma_b2=0.1).folded()
     with enter("float64"):
-        program = propagate.lower(layers, k[:, None], k[None], w, 2 - w, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
+        program = propagate.lower(layers, k[:, None], k[None], gap, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
     assert program.memory_analysis().temp_size_in_bytes <= (phi.kind.numbers_per_pair + 1) * 8 * n * n

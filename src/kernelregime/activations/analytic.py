@@ -10,8 +10,6 @@ from jaxtyping import Array
 from kernelregime.activations.forms import Means, alike, arcs, first_where, squares
 from kernelregime.activations.record import Dual, Kind
 
-NUMBERS = 12  # a pair, by the compiler's account
-
 # erf(a, b, c): φ(x) = a erf(bx) + c. E φφ = a² (2/π) arcsin(2c/√((1+2p)(1+2q))) + c² (Williams 1997, eq. 11) with p, q the variances of bx.
 
 
@@ -41,7 +39,6 @@ ERF = Kind(
     _erf_moment,
     _erf_dual,
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
-    numbers_per_pair=NUMBERS,
 )
 # erf fitted to the logistic function
 SIGMOID_LIKE_SCALE = 1 / 2.4020563531719796
@@ -51,7 +48,6 @@ SIGMOID_LIKE = Kind(
     lambda x: _erf_derivative(x, 0.5, SIGMOID_LIKE_SCALE, 0.5),
     lambda q: _erf_moment(q, 0.5, SIGMOID_LIKE_SCALE, 0.5),
     lambda a, b, w, v: _erf_dual(a, b, w, v, 0.5, SIGMOID_LIKE_SCALE, 0.5),
-    numbers_per_pair=NUMBERS,
 )
 
 
@@ -114,7 +110,7 @@ GELU = Kind(
     lambda x: _normal_cdf(x) + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi),
     _gelu_moment,
     _gelu_dual,
-    numbers_per_pair=NUMBERS,
+    numbers_per_pair=12,
 )
 
 
@@ -152,7 +148,6 @@ SIN = Kind(
     _sin_moment,
     _sin_dual,
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
-    numbers_per_pair=NUMBERS,
 )
 COS = Kind(
     "cos",
@@ -161,7 +156,6 @@ COS = Kind(
     lambda q, a, b, c: _sin_moment(q, a, b, c + math.pi / 2),
     lambda p, q, w, v, a, b, c: _sin_dual(p, q, w, v, a, b, c + math.pi / 2),
     parameters=(("a", 1.0), ("b", 1.0), ("c", 0.0)),
-    numbers_per_pair=NUMBERS,
 )
 
 

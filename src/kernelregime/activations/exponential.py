@@ -122,7 +122,6 @@ GABOR = Kind(
     _gabor_moment,
     _gabor_dual,
     odd=True,
-    numbers_per_pair=16,
 )
 
 

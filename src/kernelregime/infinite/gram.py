@@ -71,7 +71,7 @@ def problem(
         None if second is None else len(second),
         dict.fromkeys(kinds, output),
         working,
-        # while a tile is computed: ρ, w, v, the result and its copies, what the program holds, kernels of several depths; tables apart
+        # while a tile is computed: ρ, its gap, the result and its copies, what the program holds, kernels of several depths; tables apart
         bytes_per_pair=(10.0 + max((k.numbers_per_pair for k in kinds_of), default=8) + 4 * len(kinds) * len(depths or ()))
         * working.itemsize,
         bytes_per_point=max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
