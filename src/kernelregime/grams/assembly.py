@@ -16,7 +16,7 @@ from kernelregime.grams import store as stores
 from kernelregime.grams.engines import Engine
 from kernelregime.grams.engines import engine as chosen
 from kernelregime.grams.memory import memory_budget
-from kernelregime.grams.tiles import LARGEST_BLOCK, LARGEST_TILE, Block, Place, Plan, Problem, tile_side
+from kernelregime.grams.tiles import Block, Place, Plan, Problem, tile_side
 
 WRITING = 3  # blocks in memory while one is written: itself, its mirror image in order, and the bytes with their checksum
 SENDING = 2  # the same for one that comes from another process: its bytes, and itself
@@ -146,8 +146,7 @@ def _costs(problem: Problem, run: Engine, *, stored: bool) -> tuple[float, float
 
 def _plan(problem: Problem, run: Engine, budget: int, *, stored: bool = False) -> Plan:
     pair, point = _costs(problem, run, stored=stored)
-    largest = LARGEST_BLOCK if stored else LARGEST_TILE
-    side = tile_side(max(problem.shape), bytes_per_pair=pair, bytes_per_point=point, memory=budget, largest=largest)
+    side = tile_side(max(problem.shape), bytes_per_pair=pair, bytes_per_point=point, memory=budget)
     return Plan(*problem.shape, side, problem.n2 is None)
 
 

@@ -9,10 +9,8 @@ import numpy as np
 
 from kernelregime._checks import fail
 
-LARGEST_TILE = (
-    512  # points a side: beyond this a tile no longer amortizes anything, leaves the cache, and wastes half of those on the diagonal
-)
-LARGEST_BLOCK = 1024  # the same in a store, of which each block is a file
+LARGEST_TILE = 1024  # points a side: beyond this a tile no longer amortizes anything, and progress becomes coarse
+TILES = 4  # a side, where one is not enough: tiles on the diagonal compute half of their pairs in vain
 
 
 class Block(NamedTuple):
@@ -107,8 +105,8 @@ class Plan:
         yield (place[1], place[0]), mirrored
 
 
-def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, memory: int, largest: int = LARGEST_TILE) -> int:
-    """The largest side t up to `largest` with bytes_per_pair·t² + 2·bytes_per_point·t <= memory; `InputError` if not even t = 1 fits."""
+def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, memory: int) -> int:
+    """The largest tile side t with bytes_per_pair·t² + 2·bytes_per_point·t <= memory; `InputError` if not even t = 1 fits."""
     slope = 2 * bytes_per_point
     side = (
         int((-slope + math.sqrt(slope**2 + 4 * bytes_per_pair * memory)) / (2 * bytes_per_pair)) if bytes_per_pair else int(memory / slope)
@@ -116,5 +114,5 @@ def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, mem
     if side < 1:
         need = math.ceil(bytes_per_pair + slope)
         raise fail(f"a memory budget of at least {need} bytes (one pair of points)", f"{memory} bytes", "give a larger memory=")
-    side = min(side, points, largest)
+    side = min(side, points if points <= LARGEST_TILE else min(math.ceil(points / TILES), LARGEST_TILE))
     return math.ceil(points / math.ceil(points / side))  # as few tiles, but even: a narrow last one would be padded to full size
