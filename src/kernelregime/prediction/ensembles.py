@@ -85,7 +85,7 @@ def ensemble(
         basis, moved, kept = spectrum.vectors, factors.moved, factors.kept
         if points == "penalized":
             moved, kept = factors.moved_penalized, factors.decay
-        law = _train_law(basis, prior, kept, full=full)
+        law = _train_law(basis, _turned(prior, basis), kept, full=full)
     mean = factors.mark(lift(basis, moved[:, :, None] * problem.residual))
     second, raw, scale = law
     variance, clipped = variances(raw, scale, spectrum.size * rounding)
@@ -94,14 +94,18 @@ def ensemble(
 
 
 def _prior(gram: Any, spectrum: Spectrum) -> tuple[np.ndarray, float, str]:
-    """Vᵀ K(X, X) V in the eigenbasis V of the NTK, the rounding error of the kernels, and a note."""
-    vectors = spectrum.vectors
+    """K(X, X), the rounding error of the kernels, and a note."""
     if isinstance(gram, Spectrum):
         given, own = array("nngp.train", gram.matrix(), rows=spectrum.size), gram.rounding
     else:
         given, own = array("nngp.train", gram, ndim=2, rows=spectrum.size), 0.0
-    matrix, rounding, note = symmetric("nngp.train", given, vectors.dtype)
-    return vectors.T @ matrix @ vectors, max(rounding, own, spectrum.rounding), note
+    matrix, rounding, note = symmetric("nngp.train", given, spectrum.vectors.dtype)
+    return matrix, max(rounding, own, spectrum.rounding), note
+
+
+def _turned(prior: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Vᵀ K V in the eigenbasis V of the NTK."""
+    return np.asarray(vectors.T @ prior @ vectors)
 
 
 def _test_law(
@@ -114,16 +118,18 @@ def _test_law(
     shared = cross_of("nngp.cross", nngp.cross, spectrum)
     if shared.shape != basis.shape:
         raise fail(f"nngp.cross of the shape of ntk.cross {basis.shape}", f"shape {shared.shape}", "use the same test points")
-    shared = shared @ spectrum.vectors
+    few = len(factors.weight) <= 2  # times: of more, the eigenbasis of the NTK saves a matrix product each
+    if not few:
+        prior, shared = _turned(prior, spectrum.vectors), shared @ spectrum.vectors
     start, note = prior_block("nngp.test", nngp.test, basis.shape[0], basis.dtype, full=full)
     diagonal = np.diagonal(start) if full else start
     seconds, firsts, scales = [], [], []
     top = _norm(prior)
     for weight in factors.weight:
-        pull = basis * weight
+        pull = (basis * weight) @ spectrum.vectors.T if few else basis * weight
         carried = pull @ prior
         if full:
-            half = start / 2 + carried @ pull.T / 2 - pull @ shared.T
+            half = start / 2 + (carried / 2 - shared) @ pull.T
             seconds.append(half + half.T)
             firsts.append(np.diagonal(seconds[-1]))
         else:
