@@ -206,3 +206,12 @@ def test_a_hundred_thousand_layers_cost_at_most_one_rounding_each():
                 assert abs(matrix[0, j] / float(exact) - 1) <= depth * 2.0**-53
             assert abs(low.ntk[0, j] / float(norm * ntk) - 1) <= depth * 2.0**-24
     np.testing.assert_allclose(np.diagonal(found.ntk), depth * 2, rtol=1e-12)
+
+
+def test_the_status_says_whether_the_digits_are_there():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    assert infinite.gram(networks.mlp(depth=3, width=8, activation="tanh"), x).status == "reliable"
+    growing = networks.mlp(depth=2, width=8, activation="gaussian(a=1.0, b=1.0)")  # E φ² is finite for variances below 1/4
+    assert infinite.gram(growing, 0.1 * x).status == "reliable"
+    assert infinite.gram(growing, x).status.startswith("NOT RELIABLE: E φ² of an activation is not finite")
+    assert infinite.status(2e-3) == "NOT RELIABLE: the quadrature of the activation is off by 2.0e-03 relative to the kernel"

@@ -5,8 +5,16 @@ from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any
 
+import typer
+
 from kernelregime._checks import InputError
 from kernelregime.cli.wording import flags, in_flags
+
+
+def doubt(status: str) -> None:
+    """A warning, unless kernels are "reliable"."""
+    if status != "reliable":
+        typer.echo(f"warning: {status}; use smaller variances, or another --activation", err=True)
 
 
 def command(run: Callable[..., None], *groups: type, spoken: Mapping[str, str] | None = None) -> Callable[..., None]:

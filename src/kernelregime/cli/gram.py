@@ -65,10 +65,12 @@ def gram(network: options.Network, points: options.Points, running: Running) -> 
             progress("conditioning", done, len(found.matrices))
             reports[kind] = grams.conditioning(matrix)
         progress("conditioning", len(reports), len(reports))
+    status = infinite.status(found.error)
+    commands.doubt(status)
     if running.json:
         rows = {kind: asdict(report) for kind, report in reports.items()}
         shown = {"store": running.store, "points": len(x), "dtype": points.dtype, "tiles": cost.tiles, "computed": cost.tiles - cost.done}
-        typer.echo(results.plain_json({**shown, "seconds": seconds, "quadrature_error": found.error, **rows}))
+        typer.echo(results.plain_json({**shown, "seconds": seconds, "quadrature_error": found.error, "status": status, **rows}))
         return
     for kind, report in reports.items():
         typer.echo(_line(kind, report))

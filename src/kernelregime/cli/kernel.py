@@ -18,7 +18,6 @@ EXAMPLES = (
 POINTS = 200
 FILES = ("kernels.npz", "ntk.svg", "nngp.svg", "spectrum.svg")
 SCHEMA = "kernelregime.kernels/1"
-LARGEST_ERROR = 1e-6  # of the quadrature, relative: beyond it the kernels are not what they seem
 
 
 def _load(points: options.Points, memory: int | None) -> Any:
@@ -47,9 +46,8 @@ def kernel(network: options.Network, points: options.Points, output: options.Out
         _draw(kernels, labels, spectra, folder)
         kept = {**kernels, "x": x} | ({} if labels is None else {"labels": labels})
         results.save_arrays(folder / FILES[0], kept, schema=SCHEMA)
-    rows = {name: _row(spectrum, grams.error) for name, spectrum in spectra.items()}
-    if grams.error > LARGEST_ERROR:
-        typer.echo(f"warning: {_unreliable(grams.error)}; use smaller variances, or another --activation", err=True)
+    rows = {name: _row(spectrum, grams.status) for name, spectrum in spectra.items()}
+    commands.doubt(grams.status)
     if output.json:
         shown = {"points": len(x), "dtype": points.dtype, "quadrature_error": grams.error, **rows, "folder": str(folder)}
         typer.echo(results.plain_json(shown))
@@ -66,18 +64,14 @@ def _draw(kernels: dict[str, Any], labels: Any, spectra: dict[str, Any], folder:
     report.save(report.spectrum_figure({name: found.eigenvalues for name, found in spectra.items()}), folder / FILES[3])
 
 
-def _row(found: Any, error: float) -> dict[str, Any]:
+def _row(found: Any, status: str) -> dict[str, Any]:
     return {
         "lambda_max": float(found.eigenvalues[0]),
         "lambda_min": float(found.eigenvalues[-1]),
         "condition_number": float(found.condition_number),
         "effective_rank": float(found.effective_rank),
-        "status": f"{_unreliable(error)}; as computed: {found.status}" if error > LARGEST_ERROR else found.status,
+        "status": found.status if status == "reliable" else f"{status}; as computed: {found.status}",
     }
-
-
-def _unreliable(error: float) -> str:
-    return f"NOT RELIABLE: the quadrature of the activation is off by {error:.1e} relative to the kernel"
 
 
 def _show(rows: dict[str, dict[str, Any]], points: int, dtype: str, error: float) -> None:

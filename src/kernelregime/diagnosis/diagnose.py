@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelregime import infinite
 from kernelregime._checks import fail, one_of
 from kernelregime.data import Dataset
 from kernelregime.diagnosis import advice, conditioning, course, drift, function_space, inputs, phase, randomness, size, verdict
@@ -121,7 +122,7 @@ def _evidence(
     found += randomness.randomness(what, measured, dataset, settings, at, progress)
     found += phase.phase(what, measured, dataset, settings, at, where)
     found += conditioning.conditioning(what, measured, dataset, settings, at)
-    if at is not None and at.error > 1e-6:
+    if at is not None and infinite.status(at.error) != "reliable":
         found += Findings(
             missing=(f"digits of the infinite-width kernel: the quadrature of its activation is good to {at.error:.1g} only",)
         )

@@ -1,5 +1,6 @@
 """Gram matrices of infinite-width kernels on the host: BLAS for the input geometry, differences for close pairs, tiles for the rest."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Folded, Layer, Sequential
 
 KINDS = ("nngp", "ntk")
+RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
 MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
 
@@ -30,6 +32,20 @@ class Grams:
     nngp: Any
     ntk: Any
     error: float
+
+    @property
+    def status(self) -> str:
+        """Whether the digits are there: "reliable", or what is in doubt, in words."""
+        return status(self.error)
+
+
+def status(error: float) -> str:
+    """What an `error` of kernels, relative to √(k11 k22), says: "reliable" up to `RELIABLE`, else what is in doubt, in words."""
+    if error <= RELIABLE:
+        return "reliable"
+    if not math.isfinite(error):
+        return "NOT RELIABLE: E φ² of an activation is not finite, or leaves the range of floats"
+    return f"NOT RELIABLE: the quadrature of the activation is off by {error:.1e} relative to the kernel"
 
 
 def _layers(network: Layer, depths: Sequence[int] | None) -> Layer | Folded:
