@@ -215,3 +215,11 @@ def test_the_status_says_whether_the_digits_are_there():
     assert infinite.gram(growing, 0.1 * x).status == "reliable"
     assert infinite.gram(growing, x).status.startswith("NOT RELIABLE: E φ² of an activation is not finite")
     assert infinite.status(2e-3) == "NOT RELIABLE: the quadrature of the activation is off by 2.0e-03 relative to the kernel"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_opposite_points_stay_opposite_at_any_depth_of_an_odd_network(dtype):
+    """Near -1 the correlation map of sign takes roots: what is not exactly opposite is soon far from it."""
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    found = infinite.gram(networks.mlp(depth=31, width=8, activation="sign"), np.concatenate([x, -x]), dtype=dtype)
+    np.testing.assert_array_equal(np.diagonal(found.nngp[:3, 3:]), -np.diagonal(found.nngp)[:3])

@@ -69,7 +69,7 @@ class Points:
             n1, n2 = self.norm[rows][at] ** 2, other.norm[columns][to] ** 2  # of no zero row: ρ = 0 there
             ratio = halves(np.einsum("pd,pd->p", x[at], y[to]) / n1)[0]
             small = sine2(x[at], y[to], ratio, n1, n2, halves(x[at])) / (1 + np.abs(rho[at, to]))
-            gap[part] = np.where(rho[at, to] >= 0, small, -np.maximum(small, np.finfo(rho.dtype).tiny))
+            gap[part] = np.where(rho[at, to] >= 0, small, -small)
         if own:
             whole = np.arange(len(rho))
             return np.append(i, whole), np.append(j, whole), np.append(gap, np.zeros(len(rho), rho.dtype))

@@ -16,7 +16,7 @@ class Moments:
     """Second moments of one unit at pairs of points (x1, x2), elementwise for arrays of pairs that broadcast.
 
     `k1`, `k2`: E z(x1)², E z(x2)². `gap`: of w = 1 - ρ and v = 1 + ρ, where ρ is the correlation, the smaller: w where ρ >= 0, and -v
-    where ρ < 0, never 0 there: near ±1 the correlation itself would lose half the digits. `ntk`: the NTK so far, or None where only
+    where ρ < 0, -0.0 at ρ = -1: near ±1 the correlation itself would lose half the digits. `ntk`: the NTK so far, or None where only
     the NNGP kernel is wanted. `tilt`: zeros, with the derivative of E z(x1)z(x2) at pairs with a zero vector, or None where no
     derivatives are wanted: there the covariance moves, and √(k1 k2)·ρ cannot tell. `error`: the quadrature errors so far, each
     relative to √(k1 k2), added up. `features`: units in the layer; `gaussian`: whether they are jointly Gaussian, as an
@@ -35,17 +35,22 @@ class Moments:
     @property
     def w(self) -> Float[Array, "..."]:
         """1 - ρ."""
-        return jnp.where(self.gap < 0, 2 + self.gap, self.gap)
+        return jnp.where(jnp.signbit(self.gap), 2 + self.gap, self.gap)
 
     @property
     def v(self) -> Float[Array, "..."]:
         """1 + ρ."""
-        return jnp.where(self.gap < 0, -self.gap, 2 - self.gap)
+        return jnp.where(jnp.signbit(self.gap), -self.gap, 2 - self.gap)
+
+    @property
+    def small(self) -> Float[Array, "..."]:
+        """The smaller of 1 ± ρ; the absolute value of the gap, with a derivative at 0."""
+        return jnp.where(jnp.signbit(self.gap), -self.gap, self.gap)
 
     @property
     def rho(self) -> Float[Array, "..."]:
         """ρ."""
-        return jnp.where(self.gap < 0, -1 - self.gap, 1 - self.gap)
+        return jnp.where(jnp.signbit(self.gap), -1 - self.gap, 1 - self.gap)
 
     @property
     def nngp(self) -> Float[Array, "..."]:
@@ -62,7 +67,7 @@ def gap_of(w: Array, v: Array) -> Array:
 
 def signed(near: Array, small: Array) -> Array:
     """`Moments.gap` from whether ρ >= 0 and the smaller of 1 ± ρ."""
-    return jnp.where(near, small, -(small + jnp.finfo(small.dtype).tiny))
+    return jnp.where(near, small, -small)
 
 
 def covariance(k1: Array, k2: Array, rho: Array) -> Array:
@@ -85,7 +90,7 @@ def affine(moments: Moments, scale: Array, shift: Array | None) -> tuple[Array, 
     new1, new2 = scale * k1 + shift, scale * k2 + shift
     unit1, unit2 = (1 / jnp.sqrt(jnp.where(new > 0, new, 1)) for new in (new1, new2))
     part1, part2 = safe_sqrt(scale * k1), safe_sqrt(scale * k2)
-    share, risen, size = (part1 * unit1) * (part2 * unit2), (shift * unit1) * unit2, jnp.abs(gap)
+    share, risen, size = (part1 * unit1) * (part2 * unit2), (shift * unit1) * unit2, moments.small
     apart = ((part1 - part2) * unit1) * ((part1 - part2) * unit2) + 2 * share * moments.w
     rho, sine2 = share * moments.rho + risen, share * share * (size * (2 - size)) + risen * apart  # ρ' and 1 - ρ'²
     if lean is not None:
