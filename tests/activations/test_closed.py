@@ -94,3 +94,42 @@ def test_duals_of_kinked_functions_have_finite_slopes_at_correlation_one_and_min
         one_minus, one_plus, derivative = jax.jacfwd(outputs)(jnp.asarray(w))
         np.testing.assert_allclose([one_minus, one_plus], [slope, -slope], atol=1e-15)
         assert np.isfinite(derivative)
+
+
+@pytest.mark.parametrize(("name", "moment"), [("Cos", lambda a, c, b: mpmath.exp(-(a + b) / 2) * mpmath.cosh(c))])
+@pytest.mark.parametrize(("q", "v"), [(1.0, 1e-7), (0.02, 1e-7), (0.0065, 7e-16), (30.0, 1e-12)])
+def test_cosine_keeps_the_digits_of_nearly_opposite_points(name, moment, q, v):
+    """cos is even: opposite points have correlation 1."""
+    found = dual_of(activations.get(name.lower()), *(jnp.asarray(value) for value in (q, q, 2 - v, v)))
+    c = mpmath.mpf(q) * (mpmath.mpf(v) - 1)
+    expected = 1 - moment(q, c, q) / moment(q, q, q)
+    np.testing.assert_allclose(found.one_minus, float(expected), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["rbf", "exp", "gelu"])
+def test_squared_differences_of_nearly_equal_norms_keep_their_digits(name):
+    """1 - ρ' is a squared length: between three points in a row it grows as the square of the distance, to the last digits."""
+    a = 0.00195
+    step = a * 2.0**-26
+    one, two = (float(dual_of(activations.get(name), *map(jnp.asarray, (a, a + k * step, 0.0, 2.0))).one_minus) for k in (1, 2))
+    assert one > 0
+    np.testing.assert_allclose(two / one, 4, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["erf", "gelu", "sigmoid_like", "gabor", "sin", "tanh"])
+@pytest.mark.parametrize(("a", "b"), [(0.0, 1e-30), (1e-30, 1e-30), (1e-30, 1e6), (0.0, 0.0), (1e-12, 1.0)])
+def test_derivatives_at_tiny_variances_are_finite_in_float32(name, a, b):
+    with _precision.enter("float32"):
+        phi = activations.get(name)
+        given = [jnp.asarray(value, jnp.float32) for value in (a, b, 0.3, 1.7)]
+        found = jax.jacrev(lambda *values: phi.dual(*values)[:3], argnums=(0, 1, 2))(*given)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize("name", ["erf", "gelu", "gabor", "sin"])
+def test_tiny_variances_keep_the_correlation_in_float32(name):
+    """Near 0 these are linear."""
+    with _precision.enter("float32"):
+        for q in (1e-30, 1e-20, 1e-10):
+            found = activations.get(name).dual(*(jnp.asarray(value, jnp.float32) for value in (q, q, 0.3, 1.7)))
+            np.testing.assert_allclose([found.one_minus, found.one_plus], [0.3, 1.7], rtol=1e-6)

@@ -125,19 +125,19 @@ def _sin_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) ->
     x, y = b * b * p, b * b * q
     low, root = squares(x, y)
     left, right = -jnp.expm1(-low / 2 - root * w), -jnp.expm1(-low / 2 - root * v)  # 1 - exp(-D/2), 1 - exp(-S/2)
-    turn, rest = jnp.cos(2 * c), 2 * jnp.sin(c) ** 2  # they add up to 1
+    turn, rest, most = jnp.cos(2 * c), 2 * jnp.sin(c) ** 2, 2 * jnp.cos(c) ** 2  # cos(2c), and 1 ∓ cos(2c) to relative accuracy
     fade_x, fade_y = jnp.exp(-x), jnp.exp(-y)
     fall = -jnp.exp(-jnp.minimum(x, y)) * jnp.expm1(-jnp.abs(x - y))  # |exp(-x) - exp(-y)|
     change = turn / 2 * jnp.where(x >= y, fall, -fall) * (fade_x + fade_y)
-    apart = (left * (1 + turn * (1 - right)) - turn * fall * fall / 2) / 2
-    across = (right * (turn + 1 - left) + rest * (1 + (fade_x * fade_x + fade_y * fade_y) / 2) - fall * fall / 2) / 2
+    apart = (left * (most - turn * right) - turn * fall * fall / 2) / 2
+    across = (right * (most - left) + rest * (1 + (fade_x * fade_x + fade_y * fade_y) / 2) - fall * fall / 2) / 2
     moments = _sin_moment(p, 1.0, b, c), _sin_moment(q, 1.0, b, c)
     # exp(-D/2) - exp(-S/2), from the larger of the two
     larger = jnp.where(w <= v, 1 - left, 1 - right)
     gain = -larger * jnp.expm1(-root * jnp.abs(v - w)) * jnp.where(w <= v, 1, -1).astype(w.dtype)
     product = (rest * (1 - right) + gain) / 2
     minus, plus = Means(apart, across, product, change).correlations(alike(p, q), moments, w, v)
-    slope = (a * b) ** 2 / 2 * ((1 + turn) * (1 - left) - turn * gain)
+    slope = (a * b) ** 2 / 2 * (most * (1 - left) - turn * gain)
     return Dual(minus, plus, slope, squares=(a * a * moments[0], a * a * moments[1]))
 
 

@@ -6,6 +6,7 @@ kind gives those to relative accuracy, rounding costs 1 ∓ ρ' an ε of the squ
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -16,12 +17,33 @@ from kernelregime.activations.series import horner
 def squares(a: Array, b: Array) -> tuple[Array, Array]:
     """(√a - √b)² and √a√b."""
     root_a, root_b = safe_sqrt(a), safe_sqrt(b)
-    return (root_a - root_b) ** 2, root_a * root_b
+    fall = divided(a - b, root_a + root_b)
+    return fall * fall, root_a * root_b
 
 
+@jax.custom_jvp
 def divided(numerator: Array, denominator: Array) -> Array:
-    """Their quotient; `numerator` where the denominator is 0."""
+    """Their quotient, or `numerator` where the denominator is 0; derivatives form no square of a small denominator."""
     return numerator / jnp.where(denominator == 0, 1, denominator)
+
+
+@divided.defjvp
+def _divided_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    quotient = divided(*primals)
+    return quotient, divided(tangents[0] - quotient * tangents[1], primals[1])
+
+
+@jax.custom_jvp
+def normalized(value: Array, one: Array, other: Array) -> Array:
+    """The value over both norms, 0 over a norm of 0: of a norm the reciprocal is taken once a point. Derivatives as of `divided`."""
+    return value * (1 / jnp.where(one > 0, one, jnp.inf)) * (1 / jnp.where(other > 0, other, jnp.inf))
+
+
+@normalized.defjvp
+def _normalized_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    (value, one, other), found = primals, normalized(*primals)
+    inner = divided(tangents[0] - divided(value, one) * tangents[1], one)
+    return found, jnp.where((one > 0) & (other > 0), divided(inner - found * tangents[2], other), 0)
 
 
 def alike(a: Array, b: Array) -> Array:
@@ -43,11 +65,10 @@ class Means(NamedTuple):
         Where φ vanishes at one of the points the correlation w, v stays.
         """
         one, other = (safe_sqrt(moment) for moment in moments)
-        inverse = (1 / jnp.where(one > 0, one, 1)) * (1 / jnp.where(other > 0, other, 1))
         fall, norm = divided(self.change, one + other), one * other
         lost = fall * fall / 2
-        minus = jnp.where(near, self.apart - lost, norm - self.product) * inverse
-        plus = jnp.where(near, self.across - lost, norm + self.product) * inverse
+        minus = normalized(jnp.where(near, self.apart - lost, norm - self.product), one, other)
+        plus = normalized(jnp.where(near, self.across - lost, norm + self.product), one, other)
         silent = (one == 0) | (other == 0)
         return jnp.where(silent, w, minus), jnp.where(silent, v, plus)
 
@@ -90,7 +111,10 @@ def arcs(x: Array, y: Array, w: Array, v: Array) -> Arcs:
     scale = (1 / jnp.sqrt(1 + 2 * x)) * (1 / jnp.sqrt(1 + 2 * y))
     # one arc a pair: lost/2 where the points are alike, else β
     near = alike(x, y)
-    sine = jnp.where(near, divided(delta * delta / 2 + 2 * turned, p * deep + 2 * c * sigma), 2 * c * scale)
+    # both sides over √(xy): the square of a small variance leaves the range of floats
+    above = divided(delta, root) * delta / 2 + 8 * root * (w * v)
+    below = divided(p, root) * deep + jnp.where(root > 0, jnp.abs(v - w), 0) * sigma
+    sine = jnp.where(near, divided(above, below), 2 * c * scale)
     cosine = jnp.where(near, (sigma * deep + 2 * c * p) * (0.5 * scale) * scale, deep * scale)
     inverse = 1 / (1 + cosine)
     found, total = sine * jnp.sqrt(2 * inverse) * arc(sine * sine * inverse), alpha_x + alpha_y

@@ -15,8 +15,8 @@ class Dual(NamedTuple):
     """Expectations over (u, v) ~ N(0, [[a, c], [c, b]]), elementwise for arrays of pairs.
 
     With ρ' = E φ(u)φ(v) / √(E φ(u)² E φ(v)²): `one_minus` = 1 - ρ', `one_plus` = 1 + ρ', both to relative accuracy where they are
-    small; `derivative` = E φ'(u)φ'(v); `error`: estimated error of these relative to √(E φ(u)² E φ(v)²), 0 for closed forms;
-    `squares` = (E φ(u)², E φ(v)²), where they come with the rest at no cost.
+    small, but for ε times (√a - √b)²/√(ab), which may leave them below 0; `derivative` = E φ'(u)φ'(v); `error`: estimated error of
+    these relative to √(E φ(u)² E φ(v)²), 0 for closed forms; `squares` = (E φ(u)², E φ(v)²), where they come with the rest at no cost.
     """
 
     one_minus: Array

@@ -162,7 +162,11 @@ def _layout(path: Path, separator: str, least: int) -> tuple[int, int]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         first, second, skip = _first_rows(file, separator)
     if len(first) < least:
-        raise fail("two or more columns, the target in the last", f"{len(first)} in {path.name}", "separate the columns by commas")
+        raise fail(
+            "two or more columns, the target in the last",
+            f"{len(first)} in {path.name}",
+            "separate the columns by commas, semicolons or tabs",
+        )
     return len(first), skip if _is_header(first, second) else skip - 1
 
 

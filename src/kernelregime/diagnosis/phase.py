@@ -21,6 +21,7 @@ from kernelregime.diagnosis.settings import Settings
 from kernelregime.diagnosis.subject import Subject
 from kernelregime.networks import FullyConnected
 from kernelregime.results import Evidence
+from kernelregime.theory import criticality
 
 GROUP: Final = "phase"
 POINTS = 32  # on which gradients with respect to the input are measured
@@ -106,7 +107,7 @@ def edge_curve(phi: Nonlinearity, *, largest: float) -> tuple[np.ndarray, np.nda
     if phi.homogeneous:  # χ₁ does not depend on the variance: a vertical line
         [edge] = theory.edge_of_chaos(phi)
         return np.full(2, edge), np.array([0.0, largest])
-    q = np.geomspace(1e-4, 1e4, 513)  # as of `edge_of_chaos_curve`
+    q = criticality.CURVE
     for _ in range(2):
         q = np.unique(np.concatenate([q, *_between(q, theory.edge_of_chaos_curve(phi, q), largest)]))
     curve = theory.edge_of_chaos_curve(phi, q)

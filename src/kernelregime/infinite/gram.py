@@ -136,12 +136,12 @@ def gram(
 ) -> Grams:
     """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays or in a store.
 
-    x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed, and the diagonal is exact). `kind`: "nngp", "ntk" or both. `depths`:
-    the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `dtype`: float32 or
-    float64 (default: that of the inputs). `memory`: bytes for the tiles computed at one time (default: half of what is free);
-    the result does not depend on it beyond rounding. `engine`: "threads", "processes", "dask" or "dask:tcp://HOST:PORT", with so many
-    `workers`; `store`: a path for a Zarr store, in which a run that was stopped goes on; see `grams.assemble`. Conventions and sources
-    as in `kernel`.
+    x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp",
+    "ntk" or both. `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one
+    pass. `dtype`: float32 or float64 (default: that of the inputs). `memory`: bytes for the tiles computed at one time (default: half
+    of what is free); the result does not depend on it beyond rounding. `engine`: "threads", "processes", "dask" or
+    "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run that was stopped goes on; see
+    `grams.assemble`. Conventions and sources as in `kernel`.
 
     Returns: `Grams` of NumPy arrays or, with a store, of arrays of xarray (`xarray.DataArray`) that read what is used when it is used.
     Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, for

@@ -52,7 +52,7 @@ class Points:
     def close(self, other: "Points", rows: slice, columns: slice, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where a matrix product leaves too few digits of the angle: indices i, j in the tile, and `Moments.gap` there.
 
-        Of a tile on the diagonal only i >= j, with the whole diagonal, where the gap is 0.
+        Of a tile on the diagonal only i >= j, with the whole diagonal, where the gap is 0; that of `rho` is overwritten by zeros.
         """
         own, bound = self is other and rows == columns, 1 - CLOSE[rho.dtype.name]
         if own:

@@ -18,7 +18,7 @@ from kernelregime.activations import Nonlinearity, get
 from kernelregime.theory.gaussian import USABLE, gaussian_moments, homogeneous_moment, squared_slope
 from kernelregime.theory.mean_field import GRID, SAME, growth
 
-_CURVE = np.geomspace(1e-4, 1e4, 513)
+CURVE = np.geomspace(1e-4, 1e4, 513)  # variances of a curve
 
 
 class EdgeOfChaos(NamedTuple):
@@ -47,7 +47,7 @@ def edge_of_chaos_curve(phi: Nonlinearity | str, q: object = None, *, stable: bo
     `q`, and so are those at which q is a fixed point that variances leave; `stable=False` keeps these.
     Returns: an `EdgeOfChaos` of arrays (K,). Raises: `InputError` for bad input. Source: Hayou et al. 2019, section 2.
     """
-    variance = np.sort(array("q", _CURVE if q is None else q, ndim=1).astype(np.float64))
+    variance = np.sort(array("q", CURVE if q is None else q, ndim=1).astype(np.float64))
     if variance[0] <= 0:
         raise fail("variances q > 0", f"{variance[0]:g}", "leave it out")
     phi = get(phi)
