@@ -19,7 +19,7 @@ def _erf_moment(q: Array, a: Any, b: Any, c: Any) -> Array:
 
 
 def _erf_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Dual:
-    found, size, near = arcs(b * b * p, b * b * q, w, v), a * a / jnp.pi, w <= v
+    found, size, near = arcs(p, q, w, v, b * b), a * a / jnp.pi, w <= v
     moments = _erf_moment(p, a, b, c), _erf_moment(q, a, b, c)
     apart, across = first_where(near, found.lost, 2 * found.total - found.lost)
     product = 2 * size * jnp.where(near, found.beta, -found.beta) + c * c
@@ -61,7 +61,7 @@ def _gelu_moment(q: Array) -> Array:
 
 
 def _gelu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
-    found = arcs(a / 2, b / 2, w, v)
+    found = arcs(a, b, w, v, 0.5)
     low, root = squares(a, b)
     # c/4 is odd in ρ and the rest even: that is taken at |ρ|
     size, gap = root * (jnp.abs(v - w) / 2), low / 2 + root * jnp.minimum(w, v)  # |c| and (a + b)/2 - |c|
@@ -123,11 +123,11 @@ def _sin_moment(q: Array, a: Any, b: Any, c: Any) -> Array:
 
 def _sin_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) -> Dual:
     x, y = b * b * p, b * b * q
-    low, root = squares(x, y)
+    low, root = (b * b * part for part in squares(p, q))  # of equal variances the difference is 0 before any product
     left, right = -jnp.expm1(-low / 2 - root * w), -jnp.expm1(-low / 2 - root * v)  # 1 - exp(-D/2), 1 - exp(-S/2)
     turn, rest, most = jnp.cos(2 * c), 2 * jnp.sin(c) ** 2, 2 * jnp.cos(c) ** 2  # cos(2c), and 1 ∓ cos(2c) to relative accuracy
     fade_x, fade_y = jnp.exp(-x), jnp.exp(-y)
-    fall = -jnp.exp(-jnp.minimum(x, y)) * jnp.expm1(-jnp.abs(x - y))  # |exp(-x) - exp(-y)|
+    fall = -jnp.exp(-jnp.minimum(x, y)) * jnp.expm1(-b * b * jnp.abs(p - q))  # |exp(-x) - exp(-y)|
     change = turn / 2 * jnp.where(x >= y, fall, -fall) * (fade_x + fade_y)
     apart = (left * (most - turn * right) - turn * fall * fall / 2) / 2
     across = (right * (most - left) + rest * (1 + (fade_x * fade_x + fade_y * fade_y) / 2) - fall * fall / 2) / 2

@@ -8,6 +8,7 @@ polynomials that are exact to rounding: no trigonometric function, and no differ
 import math
 from functools import lru_cache
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -21,6 +22,11 @@ def safe_sqrt(x: Array) -> Array:
     """√x for x >= 0 with a gradient of zero, not infinity, at x = 0."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def above_zero(x: Array) -> Array:
+    """x, or 0 where rounding has made it negative; derivatives stay those of x."""
+    return x - jax.lax.stop_gradient(jnp.minimum(x, 0))
 
 
 @lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ def _exp_moment(q: Array, a: Any, b: Any) -> Array:
 
 
 def _exp_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Dual:
-    low, root = squares(b * b * p, b * b * q)
+    low, root = (b * b * part for part in squares(p, q))
     minus = -jnp.expm1(-low / 2 - root * w)
     moments = _exp_moment(p, a, b), _exp_moment(q, a, b)
     return Dual(minus, 2 - minus, (a * b) ** 2 * jnp.exp(low / 2 + root * v), error_of(*moments), moments)

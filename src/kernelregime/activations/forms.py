@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kernelregime.activations.angles import arc, safe_sqrt
+from kernelregime.activations.angles import above_zero, arc, safe_sqrt
 from kernelregime.activations.series import horner
 
 
@@ -69,7 +69,8 @@ class Means(NamedTuple):
         lost = fall * fall / 2
         minus = normalized(jnp.where(near, self.apart - lost, norm - self.product), one, other)
         plus = normalized(jnp.where(near, self.across - lost, norm + self.product), one, other)
-        silent = (one == 0) | (other == 0)
+        silent, small = (one == 0) | (other == 0), above_zero(jnp.where(minus <= plus, minus, plus))
+        minus, plus = first_where(minus <= plus, small, 2 - small)  # the sum is 2 to the last digit
         return jnp.where(silent, w, minus), jnp.where(silent, v, plus)
 
 
@@ -94,28 +95,29 @@ class Arcs(NamedTuple):
     deep: Array
 
 
-def arcs(x: Array, y: Array, w: Array, v: Array) -> Arcs:
-    """The arcs of a pair with variances x, y and correlation ρ.
+def arcs(p: Array, q: Array, w: Array, v: Array, scale: Any) -> Arcs:
+    """The arcs of a pair with variances x = scale·p, y = scale·q and correlation ρ.
 
     With X = √(1+4x): α(x) = 2 arctan X - π/2, so that sums and differences of arcs are arcs of algebraic numbers. With σ = X + Y,
     δ = X - Y, P = XY - 1, D = `deep` and s = 1 - ρ²: sin(lost/2) = 2(δ²/4 + 4xys)/(PD + 2|c|σ), all terms positive.
     """
+    x, y = scale * p, scale * q
     up_x, up_y = jnp.sqrt(1 + 4 * x), jnp.sqrt(1 + 4 * y)
     alpha_x, alpha_y = jnp.arctan2(2 * x, up_x), jnp.arctan2(2 * y, up_y)
-    sigma, delta = up_x + up_y, 4 * (x - y) / (up_x + up_y)
+    sigma, delta = up_x + up_y, 4 * scale * (p - q) / (up_x + up_y)
     over_x, over_y = 4 * x / (up_x + 1), 4 * y / (up_y + 1)
-    p = over_x * over_y + over_x + over_y
+    over = over_x * over_y + over_x + over_y
     root = safe_sqrt(x) * safe_sqrt(y)
     c, turned = root * (jnp.abs(v - w) / 2), 4 * (root * root) * (w * v)
     deep = jnp.sqrt(1 + 2 * (x + y) + turned)
-    scale = (1 / jnp.sqrt(1 + 2 * x)) * (1 / jnp.sqrt(1 + 2 * y))
+    unit = (1 / jnp.sqrt(1 + 2 * x)) * (1 / jnp.sqrt(1 + 2 * y))
     # one arc a pair: lost/2 where the points are alike, else β
     near = alike(x, y)
     # both sides over √(xy): the square of a small variance leaves the range of floats
     above = divided(delta, root) * delta / 2 + 8 * root * (w * v)
-    below = divided(p, root) * deep + jnp.where(root > 0, jnp.abs(v - w), 0) * sigma
-    sine = jnp.where(near, divided(above, below), 2 * c * scale)
-    cosine = jnp.where(near, (sigma * deep + 2 * c * p) * (0.5 * scale) * scale, deep * scale)
+    below = divided(over, root) * deep + jnp.where(root > 0, jnp.abs(v - w), 0) * sigma
+    sine = jnp.where(near, divided(above, below), 2 * c * unit)
+    cosine = jnp.where(near, (sigma * deep + 2 * c * over) * (0.5 * unit) * unit, deep * unit)
     inverse = 1 / (1 + cosine)
     found, total = sine * jnp.sqrt(2 * inverse) * arc(sine * sine * inverse), alpha_x + alpha_y
     tangent = delta / (1 + up_x * up_y)  # of half the difference of the arcs; its series is needed where that is small

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kernelregime.activations.angles import safe_sqrt
+from kernelregime.activations.angles import above_zero, safe_sqrt
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features"), meta_fields=("gaussian",))
@@ -62,7 +62,7 @@ class Moments:
 def gap_of(w: Array, v: Array) -> Array:
     """`Moments.gap` from w = 1 - ρ and v = 1 + ρ, the smaller of which rounding may have made negative."""
     small = jnp.where(w <= v, w, v)
-    return signed(w <= v, jnp.where(small < 0, 0, small))
+    return signed(w <= v, above_zero(small))
 
 
 def signed(near: Array, small: Array) -> Array:
