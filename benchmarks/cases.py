@@ -26,7 +26,7 @@ def _fc_ours(n, depth, activation, sigma_b2, dtype):
 
     network = networks.mlp(depth=depth + 1, width=512, activation=activation, sigma_b2=sigma_b2)
     x = _points(n, 784, dtype)
-    return lambda: infinite.gram(network, x, dtype=dtype, workers=2)
+    return lambda: infinite.gram(network, x, dtype=dtype)
 
 
 def _fc_peer(n, depth, activation, sigma_b2, dtype):
