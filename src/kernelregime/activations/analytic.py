@@ -93,11 +93,10 @@ def _gelu_tail(a: Array, b: Array, inverse_a: Array, inverse_b: Array, base: Arr
     total = (a + b) * (a * inverse_a + b * inverse_b)
     twist = (a - b) * ((a - b) * (inverse_a * inverse_b))  # (a - b)(h(a) - h(b))
     change = (a - b) * ((a + b + a * b) * (inverse_a * inverse_b))  # ah(a) - bh(b)
-    half, level, tilt = (one + other) / 2, 1 / base, -delta * (one * other)  # rest = half - level
-    mean = (
-        delta * delta * (3 * sigma * sigma - delta * delta) / 8 * (one * other) * level / (sigma * base + 2 * up_a * up_b)
-    )  # half - level
-    return total * mean / 2 + twist * (half + level) / 2 + tilt * change / 2, 2 * half * change + tilt * (total + twist) / 2
+    product, level = one * other, 1 / base
+    half, tilt = (one + other) / 2, -delta * product
+    rest = delta * delta * (3 * sigma * sigma - delta * delta) / 8 * product * level / (sigma * base + 2 * up_a * up_b)  # half - level
+    return total * rest / 2 + twist * (half + level) / 2 + tilt * change / 2, 2 * half * change + tilt * (total + twist) / 2
 
 
 def _normal_cdf(x: Array) -> Array:

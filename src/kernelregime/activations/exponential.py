@@ -45,7 +45,7 @@ def _gaussian_moment(q: Array, a: Any, b: Any) -> Array:
 
 
 def _gaussian_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Dual:
-    low, root = _gaussian_roots(p, q, b)
+    low, root = squares(1 - 4 * b * p, 1 - 4 * b * q, 4 * b * (q - p))  # of P and Q
     turned = 4 * (b * p) * (b * q) * (w * v)
     over = divided(low / 2 + turned, root)  # D/√(PQ) - 1
     deep = jnp.sqrt(1 + over)
@@ -53,13 +53,6 @@ def _gaussian_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any) -> Du
     slope = (2 * a * b) ** 2 * squares(p, q)[1] * ((v - w) / 2) / jnp.sqrt(jnp.where(root > 0, root, 1) * (1 + over)) ** 3
     moments = _gaussian_moment(p, a, b), _gaussian_moment(q, a, b)
     return Dual(minus, 2 - minus, slope, error_of(*moments), moments)
-
-
-def _gaussian_roots(p: Array, q: Array, b: Any) -> tuple[Array, Array]:
-    """(√P - √Q)² and √P√Q."""
-    one, other = safe_sqrt(1 - 4 * b * p), safe_sqrt(1 - 4 * b * q)
-    fall = divided(4 * b * (q - p), one + other)
-    return fall * fall, one * other
 
 
 GAUSSIAN = Kind(
@@ -96,9 +89,9 @@ def _gabor_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     log = (jnp.log1p((turned * (turned + 2 * middle) + delta2) / product) + (turned + (middle * turned + delta2) / product) / deep) / 2
     y, z, x = a / up_a, b / up_b, root * (jnp.abs(v - w) / 2) / deep
     bent = divided(delta2, 2 * (a + b) + 4 * root)  # 2(a + b) - 4√(ab)
-    short = (product * bent - delta2) / (4 * product * middle) + root * (turned + jnp.minimum(w, v) * middle) / (
-        middle * deep
-    )  # (y + z)/2 - x
+    # (y + z)/2 - x, of which the first term is what is left at ρ = 1
+    short = (product * bent - delta2) / (4 * product * middle)
+    short = short + root * (turned + jnp.minimum(w, v) * middle) / (middle * deep)
     cross, split, both = _sinh(x) ** 2, _sinh(delta / (4 * product)) ** 2, _sinh(y) * _sinh(z)
     lost = _sinh((y + z) / 2 + x) * _sinh(short) - split
     silent = both == 0

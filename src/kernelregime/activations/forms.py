@@ -14,10 +14,10 @@ from kernelregime.activations.angles import above_zero, arc, safe_sqrt
 from kernelregime.activations.series import horner
 
 
-def squares(a: Array, b: Array) -> tuple[Array, Array]:
-    """(√a - √b)² and √a√b."""
+def squares(a: Array, b: Array, change: Array | None = None) -> tuple[Array, Array]:
+    """(√a - √b)² and √a√b; `change`: a - b, where it is known better than by subtracting."""
     root_a, root_b = safe_sqrt(a), safe_sqrt(b)
-    fall = divided(a - b, root_a + root_b)
+    fall = divided(a - b if change is None else change, root_a + root_b)
     return fall * fall, root_a * root_b
 
 

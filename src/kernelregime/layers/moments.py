@@ -96,7 +96,5 @@ def affine(moments: Moments, scale: Array, shift: Array | None) -> tuple[Array, 
     if lean is not None:
         turn = lean * (unit1 * unit2)
         rho, sine2 = rho + turn, sine2 - 2 * rho * turn
-    small = sine2 / (1 + jnp.abs(rho))
-    if lean is not None:  # what had no variance has a correlation now
-        lean = jnp.where((new1 > 0) & (new2 > 0), 0, lean)
-    return new1, new2, signed(rho >= 0, small), lean
+        lean = jnp.where((new1 > 0) & (new2 > 0), 0, lean)  # what had no variance has a correlation now
+    return new1, new2, signed(rho >= 0, sine2 / (1 + jnp.abs(rho))), lean
