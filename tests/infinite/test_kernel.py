@@ -175,8 +175,8 @@ def test_the_gap_of_close_pairs_has_the_digits_of_their_difference(dtype, nudges
                 expected = float(1 - abs(rho))
             with jax.enable_x64(dtype == "float64"):
                 found = input_moments(jnp.asarray(x[None]), jnp.asarray(y[None])).gap[0]
-            first, second, whole = Points.of(x[None]), Points.of(y[None]), slice(0, 1)
-            i, j, tile = first.close(second, whole, whole, first.correlations(second, whole, whole))
+                first, second, whole = Points.of(x[None]), Points.of(y[None]), slice(0, 1)
+                i, j, tile = first.close(second, whole, whole, *first.correlations(second, whole, whole))
             assert (i.tolist(), j.tolist()) == ([0], [0])
             for gap in (found, tile):
                 np.testing.assert_allclose(float(gap[0]), expected if length > 0 else -expected, rtol=rtol, err_msg=f"{nudge} {length}")

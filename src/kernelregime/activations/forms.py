@@ -104,23 +104,25 @@ def arcs(p: Array, q: Array, w: Array, v: Array, scale: Any) -> Arcs:
     x, y = scale * p, scale * q
     up_x, up_y = jnp.sqrt(1 + 4 * x), jnp.sqrt(1 + 4 * y)
     alpha_x, alpha_y = jnp.arctan2(2 * x, up_x), jnp.arctan2(2 * y, up_y)
-    sigma, delta = up_x + up_y, 4 * scale * (p - q) / (up_x + up_y)
+    sigma, fall = up_x + up_y, 1 + up_x * up_y
+    tangent = 4 * scale * (p - q) / (sigma * fall)  # of half the difference of the arcs
+    delta = tangent * fall
     over_x, over_y = 4 * x / (up_x + 1), 4 * y / (up_y + 1)
     over = over_x * over_y + over_x + over_y
-    root = safe_sqrt(x) * safe_sqrt(y)
+    root_x, root_y = safe_sqrt(x), safe_sqrt(y)
+    root = root_x * root_y
     c, turned = root * (jnp.abs(v - w) / 2), 4 * (root * root) * (w * v)
     deep = jnp.sqrt(1 + 2 * (x + y) + turned)
     unit = (1 / jnp.sqrt(1 + 2 * x)) * (1 / jnp.sqrt(1 + 2 * y))
     # one arc a pair: lost/2 where the points are alike, else β
     near = alike(x, y)
     # both sides over √(xy): the square of a small variance leaves the range of floats
-    above = divided(delta, root) * delta / 2 + 8 * root * (w * v)
-    below = divided(over, root) * deep + jnp.where(root > 0, jnp.abs(v - w), 0) * sigma
+    above = normalized(delta, root_x, root_y) * delta / 2 + 8 * root * (w * v)
+    below = normalized(over, root_x, root_y) * deep + jnp.where(root > 0, jnp.abs(v - w), 0) * sigma
     sine = jnp.where(near, divided(above, below), 2 * c * unit)
     cosine = jnp.where(near, (sigma * deep + 2 * c * over) * (0.5 * unit) * unit, deep * unit)
     inverse = 1 / (1 + cosine)
     found, total = sine * jnp.sqrt(2 * inverse) * arc(sine * sine * inverse), alpha_x + alpha_y
-    tangent = delta / (1 + up_x * up_y)  # of half the difference of the arcs; its series is needed where that is small
     series = 2 * tangent * horner([(-1.0) ** k / (2 * k + 1) for k in range(9)], tangent * tangent)
     change = jnp.where(jnp.abs(tangent) < 0.125, series, alpha_x - alpha_y)
     return Arcs(total, change, jnp.where(near, 2 * found, total - 2 * found), jnp.where(near, total / 2 - found, found), deep)

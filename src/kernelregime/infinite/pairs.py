@@ -7,12 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from kernelregime import _precision
+from kernelregime._compiler import wide
 from kernelregime._checks import fail
 from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.infinite.zonal import Zonal, padded
+from kernelregime.infinite.places import filled, flat, padded, put
+from kernelregime.infinite.zonal import Zonal
 from kernelregime.layers import Folded, Layer, Moments
 
 CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
@@ -42,22 +45,19 @@ class Points:
             raise fail(f"points whose |x|² fits in {x.dtype}", f"a largest entry of {top.max():.3g}", "scale the data")
         return cls(scaled, np.sqrt(norm2), square)
 
-    def correlations(self, other: "Points", rows: slice, columns: slice) -> np.ndarray:
-        """ρ on a tile, by a matrix product; 0 for zero rows."""
-        rho = self.scaled[rows] @ other.scaled[columns].T
-        for norm, axis in ((self.norm[rows], 1), (other.norm[columns], 0)):
-            rho *= np.expand_dims(1 / np.where(norm > 0, norm, 1), axis)
-        return rho
+    def correlations(self, other: "Points", rows: slice, columns: slice) -> tuple[Any, np.ndarray]:
+        """ρ on a tile, by a matrix product, on the device, and the largest |ρ| of each row; 0 for zero rows, and for a point with itself."""
+        own = self is other and rows == columns
+        rho, top = _correlations(self.scaled[rows], other.scaled[columns], self.norm[rows], other.norm[columns], own=own)
+        return rho, np.asarray(top)
 
-    def close(self, other: "Points", rows: slice, columns: slice, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def close(self, other: "Points", rows: slice, columns: slice, rho: Any, top: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where a matrix product leaves too few digits of the angle: indices i, j in the tile, and `Moments.gap` there.
 
-        Of a tile on the diagonal only i >= j, with the whole diagonal, where the gap is 0; that of `rho` is overwritten by zeros.
+        `rho`, `top`: from `correlations`. Of a tile on the diagonal only i >= j, with the whole diagonal, where the gap is 0.
         """
-        own, bound = self is other and rows == columns, 1 - CLOSE[rho.dtype.name]
-        if own:
-            np.fill_diagonal(rho, 0)
-        some = np.flatnonzero(np.maximum(rho.max(axis=1), -rho.min(axis=1)) > bound)
+        own, bound, rho = self is other and rows == columns, 1 - CLOSE[top.dtype.name], np.asarray(rho)
+        some = np.flatnonzero(top > bound)
         i, j = np.nonzero(np.abs(rho[some]) > bound)
         i = some[i]
         if own:
@@ -76,7 +76,22 @@ class Points:
         return i, j, gap
 
 
-@partial(jax.jit, static_argnames=("kinds", "several"))
+@partial(jax.jit, static_argnames="own", compiler_options=wide())
+def _correlations(x: Array, y: Array, norm1: Array, norm2: Array, *, own: bool) -> tuple[Array, Array]:
+    over1, over2 = (1 / jnp.where(norm > 0, norm, 1) for norm in (norm1, norm2))
+    rho = jnp.matmul(x, y.T, precision="highest") * over1[:, None] * over2[None, :]
+    if own:
+        rho = jnp.where(jnp.eye(len(x), dtype=bool), 0, rho)
+    return rho, jnp.max(jnp.abs(rho), axis=1)
+
+
+@partial(jax.jit, compiler_options=wide())
+def _gaps(rho: Array, place: Array, few: Array) -> Array:
+    """`Moments.gap` of correlations, and the `few` that are known better."""
+    return put(jnp.copysign(1, rho) - rho, place, few)
+
+
+@partial(jax.jit, static_argnames=("kinds", "several"), compiler_options=wide())
 def propagate(
     layers: Layer | Folded, k1: Any, k2: Any, gap: Any, *, features: float, kinds: tuple[str, ...], several: bool
 ) -> tuple[dict[str, Any], Any]:
@@ -109,36 +124,32 @@ class Pairs:
 
     def __call__(self, rows: slice, columns: slice) -> Block:
         """The kernels of one block, with a last axis for several depths, and the quadrature error."""
-        first, second = self.first, self.first if self.second is None else self.second
-        rho = first.correlations(second, rows, columns)
-        i, j, gap = first.close(second, rows, columns, rho)
-        own = self.second is None and rows == columns
-        k1, k2 = first.square[rows], second.square[columns]
-        if self.zonal is not None and i.size <= FEW * rho.size:
-            k = (k1[i], k2[j]) if self.zonal.square is None else 2 * (np.array([self.zonal.square], self.dtype),)
-            few, error = self._propagate(*_padded(*k, gap))
-            at = (np.append(i, j), np.append(j, i)) if own else (i, j)
-            values = {name: np.tile(value[: i.size], 1 + own) for name, value in few.items()}
-            with _precision.enter(self.dtype):
-                found = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), at, values)
-                return Block({name: np.asarray(value) for name, value in found.items()}, error + self.zonal.error)
-        wide = np.copysign(1, rho) - rho  # 1 - ρ, or -(1 + ρ)
-        wide[i, j] = gap
-        if own:
-            wide[j, i] = gap
-        return Block(*self._propagate(k1[:, None], k2[None, :], wide))
-
-    def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
-        features = float(self.first.scaled.shape[1])
         with _precision.enter(self.dtype):
-            found, error = propagate(self.layers, k1, k2, gap, features=features, kinds=self.kinds, several=self.several)
-            return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
+            return self._block(rows, columns)
 
+    def _block(self, rows: slice, columns: slice) -> Block:
+        first, second = self.first, self.first if self.second is None else self.second
+        rho, top = first.correlations(second, rows, columns)
+        i, j, gap = first.close(second, rows, columns, rho, top)
+        if self.second is None and rows == columns:
+            at, twice = (np.append(i, j), np.append(j, i)), 2
+        else:
+            at, twice = (i, j), 1
+        place = flat(at, rho.shape)
+        k1, k2 = first.square[rows], second.square[columns]
+        if self.zonal is None or i.size > FEW * rho.size:
+            return Block(*self._propagate(k1[:, None], k2[None, :], _gaps(rho, place, filled(np.tile(gap, twice), place.size))))
+        k = (k1[i], k2[j]) if self.zonal.square is None else 2 * (np.array([self.zonal.square], self.dtype),)
+        size = padded(i.size)
+        few, error = self._propagate(*(c if c.shape == (1,) else filled(c, size) for c in (*k, gap)))
+        values = {name: filled(np.tile(value[: i.size], twice), place.size) for name, value in few.items()}
+        found = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), place, values)
+        return Block({name: np.asarray(value) for name, value in found.items()}, error + self.zonal.error)
 
-def _padded(*columns: np.ndarray) -> list[np.ndarray]:
-    """Columns of pairs, or of one number for all, with ones appended to a size that few programs serve."""
-    size = padded(len(columns[-1]))
-    return [c if c.shape == (1,) else np.append(c, np.ones(size - len(c), c.dtype)) for c in columns]
+    def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: Any) -> tuple[dict[str, np.ndarray], float]:
+        features = float(self.first.scaled.shape[1])
+        found, error = propagate(self.layers, k1, k2, gap, features=features, kinds=self.kinds, several=self.several)
+        return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
 
 
 def portable(layers: Layer | Folded) -> Layer | Folded:

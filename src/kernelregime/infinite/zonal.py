@@ -10,6 +10,7 @@ which runs from -1 to 1 and, for small α, spreads the small angles at which dee
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from kernelregime._compiler import wide
+from kernelregime.infinite.places import put
 from kernelregime.layers import Activation, Dense, Layer, Sequential
 
 SPREADS = (1.0, 0.4, 0.15, 0.05, 0.02)  # α
@@ -85,28 +88,17 @@ class Zonal:
         return None
 
     def __call__(
-        self, rho: np.ndarray, root1: np.ndarray, root2: np.ndarray, at: tuple[np.ndarray, np.ndarray], values: dict[str, np.ndarray]
+        self, rho: Any, root1: np.ndarray, root2: np.ndarray, place: np.ndarray, values: dict[str, np.ndarray]
     ) -> dict[str, Any]:
-        """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,); at the pairs `at`, the `values` given."""
+        """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,); at the flat indices `place`, the `values` given."""
         one = np.ones_like
         factors = (root1, root2) if self.square is None else (one(root1), one(root2))
-        place = at[0] * rho.shape[1] + at[1]
-        size = padded(place.size)
-        place = np.append(place, np.full(size - place.size, rho.size)).astype(np.int32)  # beyond the end, where nothing is put
-        given = tuple(np.append(values[kind], np.zeros(size - len(values[kind]), rho.dtype)) for kind in self.kinds)
+        given = tuple(values[kind] for kind in self.kinds)
         found = _evaluate(self.coefficients, np.asarray(self.alpha, rho.dtype), rho, *factors, place, given)
         return dict(zip(self.kinds, found, strict=True))
 
 
-def padded(count: int) -> int:
-    """A length that holds `count` numbers and that few programs serve."""
-    size = 64
-    while size < count:
-        size *= 4
-    return size
-
-
-@jax.jit
+@partial(jax.jit, compiler_options=wide())
 def _evaluate(
     coefficients: Array, alpha: Array, rho: Array, root1: Array, root2: Array, place: Array, given: tuple[Array, ...]
 ) -> tuple[Array, ...]:
@@ -119,7 +111,6 @@ def _evaluate(
         first, second = jnp.zeros_like(u), jnp.zeros_like(u)
         for k in range(c.shape[0] - 1, 0, -1):
             first, second = 2 * u * first - second + c[k], first
-        whole = scale * (u * first - second + c[0])
-        return whole.ravel().at[place].set(few, mode="drop").reshape(whole.shape)
+        return put(scale * (u * first - second + c[0]), place, few)
 
     return tuple(one(c, few) for c, few in zip(coefficients, given, strict=True))

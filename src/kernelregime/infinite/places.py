@@ -1,0 +1,31 @@
+"""Values for some pairs of a tile, in arrays of a few lengths so that few programs serve them all."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+
+def padded(count: int) -> int:
+    """A length that holds `count` numbers and that few programs serve."""
+    size = 64
+    while size < count:
+        size *= 4
+    return size
+
+
+def flat(at: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Indices (rows, columns) of a matrix as one index each, then places beyond its end, where nothing is put."""
+    place = at[0] * shape[1] + at[1]
+    end = shape[0] * shape[1]
+    beyond = max(0, min(padded(place.size), end) - place.size)
+    return np.append(place, np.full(beyond, end)).astype(np.int32)
+
+
+def filled(values: np.ndarray, size: int) -> np.ndarray:
+    """`values` with ones appended to a length of `size`."""
+    return np.append(values, np.ones(size - len(values), values.dtype))
+
+
+def put(matrix: Array, place: Array, values: Array) -> Array:
+    """`matrix` with `values` at the flat indices `place`."""
+    return matrix.ravel().at[place].set(values, mode="drop").reshape(matrix.shape)
