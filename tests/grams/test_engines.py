@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ def has_two_workers(address):
         return False
 
 
-@pytest.fixture(scope="module")
-def scheduler():
-    """A Dask scheduler on 127.0.0.1 with two workers, all in processes of their own; its address."""
+@contextmanager
+def started(modules=str(Path(__file__).parent)):
+    """A Dask scheduler on 127.0.0.1 with two workers that find `modules`: its address, and the processes of all three, its own first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -37,18 +38,47 @@ def scheduler():
     command = [str(Path(sys.executable).with_name("dask"))]
     dask = [*command, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--dashboard-address", "127.0.0.1:0"]
     worker = [*command, "worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--dashboard-address", "127.0.0.1:0"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(command, **quiet) for command in (dask, worker, worker)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "PYTHONPATH": modules}}
+    processes = [subprocess.Popen(command, **quiet) for command in (dask, worker, worker)]
     try:
         while not has_two_workers(address):
-            assert all(process.poll() is None for process in started)
+            assert all(process.poll() is None for process in processes)
             time.sleep(0.2)
-        yield address
+        yield address, processes
     finally:
-        for process in started:
+        for process in processes:
             process.terminate()
-        for process in started:
+        for process in processes:
             process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    with started() as (address, _):
+        yield address
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_told_and_the_store_keeps_what_is_done(tmp_path):
+    seen, again, log = [], [], tmp_path / "log"
+    with started() as (address, processes):
+
+        def lose(done, total):
+            seen.append((done, total))
+            if done == 4:
+                processes[0].kill()
+
+        with pytest.raises(RunError, match=r"the same call resumes") as caught:
+            grams.assemble(
+                problem(Dots(wait=0.2)), memory=2 * MEMORY, engine=f"dask:{address}", store=tmp_path / "gram.zarr", progress=lose
+            )
+    assert "\n" not in str(caught.value)
+    found = grams.assemble(
+        problem(Dots(log=str(log))), memory=2 * MEMORY, store=tmp_path / "gram.zarr", progress=lambda *step: again.append(step)
+    )
+    np.testing.assert_array_equal(found.matrices["nngp"], expected())
+    assert len(log.read_text().splitlines()) == seen[-1][1] - seen[-1][0]
+    assert again[0] == (seen[-1][0], seen[-1][1])
 
 
 @pytest.mark.slow
@@ -103,6 +133,8 @@ def test_workers_that_keep_dying_end_the_run_with_one_line():
 def test_a_function_that_cannot_be_sent_is_refused_with_what_to_do(scheduler):
     with pytest.raises(InputError, match=r"that can be sent to another process; got .*<lambda>.*; use functions defined at the top"):
         grams.assemble(problem(lambda rows, columns: None), memory=2 * MEMORY, engine="processes", workers=1)
+    with started(modules="") as (elsewhere, _), pytest.raises(InputError, match=r"that workers can import; got .*'problems'"):
+        grams.assemble(problem(), memory=2 * MEMORY, engine=f"dask:{elsewhere}")
     lock = threading.Lock()
     with pytest.raises(InputError, match=r"that can be sent to another process; got .*function"):
         grams.assemble(problem(lambda rows, columns: lock), memory=2 * MEMORY, engine=scheduler)

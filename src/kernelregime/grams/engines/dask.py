@@ -49,6 +49,10 @@ def _blocks(client: Any, tile: Tile, plan: Plan, waiting: deque[Place], workers:
         raise
     except (AttributeError, TypeError) as error:
         raise fail("a pair function that can be sent to another process", str(error)[:200], sending.HOW) from error
+    except Exception as error:
+        if "ModuleNotFoundError" not in str(error):  # all that Dask passes on of an error in a worker is its text
+            raise
+        raise fail("a pair function that workers can import", str(error)[:200], "install its module where the workers run") from error
     running: dict[Any, Place] = {}
     try:
         while waiting or running:
