@@ -5,17 +5,9 @@ from typing import Any
 
 import jax
 
+from kernelregime._compiler import understood
 
-def _understood(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, or none with a compiler that lacks one of them."""
-    try:
-        jax.jit(lambda x: x, compiler_options=options)(0.0)
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return options
-
-
-QUICK = _understood({"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True, "xla_cpu_use_fusion_emitters": False})
+QUICK = understood({"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True, "xla_cpu_use_fusion_emitters": False})
 quick = partial(jax.jit, compiler_options=QUICK)
 
 

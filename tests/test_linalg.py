@@ -3,8 +3,9 @@ import re
 import numpy as np
 import pytest
 
+from kernelregime import _linalg
 from kernelregime._checks import InputError
-from kernelregime._linalg import eigen
+from kernelregime._linalg import eigen, product
 
 
 def features_gram(rows, features, *, seed=0, dtype=np.float64):
@@ -131,3 +132,14 @@ def test_asymmetry_is_found_in_any_block_of_a_large_matrix():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(InputError, match="float32 or float64"):
         eigen(np.eye(2), dtype="float16")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_products_are_those_of_small_ones_in_the_same_precision(dtype, monkeypatch):
+    a, b = (np.random.default_rng(seed).normal(size=(40, 40)).astype(dtype) for seed in (0, 1))
+    expected = product(a, b)
+    np.testing.assert_array_equal(expected, a @ b)
+    monkeypatch.setattr(_linalg, "LARGE", 0)
+    found = product(a, b)
+    assert found.dtype == dtype
+    assert np.abs(found - expected).max() <= 40 * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b)).max()

@@ -1,18 +1,37 @@
-"""Options for the compiler of loops over many pairs."""
+"""Programs whose loops over many pairs use the widest vectors that the processor has."""
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 WIDEST = {"xla_cpu_prefer_vector_width": 512}  # bits; the compiler takes 256 even where the processor has more
 
 
-@cache
-def wide() -> dict[str, Any] | None:
-    """Options with which loops use the widest vectors the processor has; None with a compiler that lacks them."""
+def understood(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, or none with a compiler that lacks one of them."""
     import jax
 
     try:
-        jax.jit(lambda x: x, compiler_options=WIDEST)(0.0)
+        jax.jit(lambda x: x, compiler_options=options)(0.0)
     except jax.errors.JaxRuntimeError:
-        return None
-    return WIDEST
+        return {}
+    return options
+
+
+def compiled(*, static: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: `jax.jit` with `static` argument names, made when first called, so that an import starts no device."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @cache
+        def program() -> Any:
+            import jax
+
+            return jax.jit(function, static_argnames=static, compiler_options=understood(WIDEST))
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return program()(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -7,6 +7,7 @@ import pytest
 from registry import NETWORKS, points
 
 from kernelregime import activations, infinite, networks
+from kernelregime._compiler import WIDEST, understood
 from kernelregime._precision import enter
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.layers import Dense
@@ -54,5 +55,6 @@ def test_a_program_needs_no_more_for_a_pair_than_is_planned_for(activation):
     k, gap = np.linspace(0.9, 1.1, n), np.full((n, n), 0.5)
     layers = networks.mlp(depth=4, width=8, activation=phi, sigma_b2=0.1).folded()
     with enter("float64"):
-        program = propagate.lower(layers, k[:, None], k[None], gap, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
+        program = jax.jit(propagate.__wrapped__, static_argnames=("kinds", "several"), compiler_options=understood(WIDEST))
+        program = program.lower(layers, k[:, None], k[None], gap, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
     assert program.memory_analysis().temp_size_in_bytes <= (phi.kind.numbers_per_pair + 1) * 8 * n * n

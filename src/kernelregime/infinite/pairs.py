@@ -1,7 +1,6 @@
 """The kernels of pairs of points, a block at a time: everything that a block needs, in a form that another process can be sent."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,8 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from kernelregime import _precision
-from kernelregime._compiler import wide
 from kernelregime._checks import fail
+from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.infinite.places import filled, flat, padded, put
@@ -46,7 +45,7 @@ class Points:
         return cls(scaled, np.sqrt(norm2), square)
 
     def correlations(self, other: "Points", rows: slice, columns: slice) -> tuple[Any, np.ndarray]:
-        """ρ on a tile, by a matrix product, on the device, and the largest |ρ| of each row; 0 for zero rows, and for a point with itself."""
+        """ρ on a tile, by a matrix product on the device, and the largest |ρ| of each row; 0 of zero rows, and of a point with itself."""
         own = self is other and rows == columns
         rho, top = _correlations(self.scaled[rows], other.scaled[columns], self.norm[rows], other.norm[columns], own=own)
         return rho, np.asarray(top)
@@ -76,7 +75,7 @@ class Points:
         return i, j, gap
 
 
-@partial(jax.jit, static_argnames="own", compiler_options=wide())
+@compiled(static=("own",))
 def _correlations(x: Array, y: Array, norm1: Array, norm2: Array, *, own: bool) -> tuple[Array, Array]:
     over1, over2 = (1 / jnp.where(norm > 0, norm, 1) for norm in (norm1, norm2))
     rho = jnp.matmul(x, y.T, precision="highest") * over1[:, None] * over2[None, :]
@@ -85,13 +84,13 @@ def _correlations(x: Array, y: Array, norm1: Array, norm2: Array, *, own: bool) 
     return rho, jnp.max(jnp.abs(rho), axis=1)
 
 
-@partial(jax.jit, compiler_options=wide())
+@compiled()
 def _gaps(rho: Array, place: Array, few: Array) -> Array:
     """`Moments.gap` of correlations, and the `few` that are known better."""
     return put(jnp.copysign(1, rho) - rho, place, few)
 
 
-@partial(jax.jit, static_argnames=("kinds", "several"), compiler_options=wide())
+@compiled(static=("kinds", "several"))
 def propagate(
     layers: Layer | Folded, k1: Any, k2: Any, gap: Any, *, features: float, kinds: tuple[str, ...], several: bool
 ) -> tuple[dict[str, Any], Any]:

@@ -1,6 +1,5 @@
 """Values for some pairs of a tile, in arrays of a few lengths so that few programs serve them all."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 

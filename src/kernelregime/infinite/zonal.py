@@ -10,15 +10,13 @@ which runs from -1 to 1 and, for small α, spreads the small angles at which dee
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from kernelregime._compiler import wide
+from kernelregime._compiler import compiled
 from kernelregime.infinite.places import put
 from kernelregime.layers import Activation, Dense, Layer, Sequential
 
@@ -87,9 +85,7 @@ class Zonal:
                 return cls(kinds, alpha, (coefficients * top).astype(dtype), error, square)
         return None
 
-    def __call__(
-        self, rho: Any, root1: np.ndarray, root2: np.ndarray, place: np.ndarray, values: dict[str, np.ndarray]
-    ) -> dict[str, Any]:
+    def __call__(self, rho: Any, root1: np.ndarray, root2: np.ndarray, place: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
         """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,); at the flat indices `place`, the `values` given."""
         one = np.ones_like
         factors = (root1, root2) if self.square is None else (one(root1), one(root2))
@@ -98,7 +94,7 @@ class Zonal:
         return dict(zip(self.kinds, found, strict=True))
 
 
-@partial(jax.jit, compiler_options=wide())
+@compiled()
 def _evaluate(
     coefficients: Array, alpha: Array, rho: Array, root1: Array, root2: Array, place: Array, given: tuple[Array, ...]
 ) -> tuple[Array, ...]:

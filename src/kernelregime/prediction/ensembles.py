@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from kernelregime._checks import array, fail, one_of
-from kernelregime._linalg import Spectrum, symmetric
+from kernelregime._linalg import Spectrum, product, symmetric
 from kernelregime.prediction.dynamics import Dynamics, Reduction, Relaxation, rate_of, relax, times_of
 from kernelregime.prediction.problem import Blocks, cross_of, joined, pose, prior_block, project, ridge_of, variances
 from kernelregime.prediction.trajectory import lift
@@ -105,7 +105,7 @@ def _prior(gram: Any, spectrum: Spectrum) -> tuple[np.ndarray, float, str]:
 
 def _turned(prior: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Vᵀ K V in the eigenbasis V of the NTK."""
-    return np.asarray(vectors.T @ prior @ vectors)
+    return product(product(vectors.T, prior), vectors)
 
 
 def _test_law(
@@ -120,16 +120,16 @@ def _test_law(
         raise fail(f"nngp.cross of the shape of ntk.cross {basis.shape}", f"shape {shared.shape}", "use the same test points")
     few = len(factors.weight) <= 2  # times: of more, the eigenbasis of the NTK saves a matrix product each
     if not few:
-        prior, shared = _turned(prior, spectrum.vectors), shared @ spectrum.vectors
+        prior, shared = _turned(prior, spectrum.vectors), product(shared, spectrum.vectors)
     start, note = prior_block("nngp.test", nngp.test, basis.shape[0], basis.dtype, full=full)
     diagonal = np.diagonal(start) if full else start
     seconds, firsts, scales = [], [], []
     top = _norm(prior)
     for weight in factors.weight:
-        pull = (basis * weight) @ spectrum.vectors.T if few else basis * weight
-        carried = pull @ prior
+        pull = product(basis * weight, spectrum.vectors.T) if few else basis * weight
+        carried = product(pull, prior)
         if full:
-            half = start / 2 + (carried / 2 - shared) @ pull.T
+            half = start / 2 + product(carried / 2 - shared, pull.T)
             seconds.append(half + half.T)
             firsts.append(np.diagonal(seconds[-1]))
         else:
@@ -144,9 +144,9 @@ def _train_law(basis: np.ndarray, prior: np.ndarray, kept: np.ndarray, *, full: 
     top = _norm(prior)
     for left in kept:
         pull = basis * left
-        carried = pull @ prior
+        carried = product(pull, prior)
         if full:
-            second = carried @ pull.T
+            second = product(carried, pull.T)
             seconds.append((second + second.T) / 2)
         firsts.append(np.sum(carried * pull, axis=1))
         scales.append(top * np.sum(pull**2, axis=1))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kernelregime._checks import array, counted, fail, real
-from kernelregime._linalg import Spectrum, eigen, symmetric
+from kernelregime._linalg import Spectrum, eigen, product, symmetric
 from kernelregime._precision import resolve
 
 
@@ -117,9 +117,10 @@ def project(cross: np.ndarray, spectrum: Spectrum, *, ridge: float) -> tuple[np.
     A positive semidefinite kernel has |k(x, X)·v|² <= k(x, x)·vᵀKv, so the weight on a null mode is zero in exact arithmetic: what is
     within rounding of zero becomes zero, or else it would grow with t.
     """
-    modes = cross @ spectrum.vectors
+    modes = product(cross, spectrum.vectors)
     if ridge > 0 or not spectrum.null.any():
         return modes, ()
+    modes = modes.copy()
     largest = float(np.max(np.abs(cross)))
     null = modes[:, spectrum.null]
     modes[:, spectrum.null] = np.where(np.abs(null) <= spectrum.size * spectrum.rounding * largest, 0, null)
