@@ -15,30 +15,36 @@ class Case:
     dtype: str
 
 
-def _points(n, d, dtype):
+def _points(n, d, dtype, sphere=False):
     import numpy as np
 
-    return np.random.RandomState(0).randn(n, d).astype(dtype)
+    x = np.random.RandomState(0).randn(n, d)
+    if sphere:
+        x *= d**0.5 / np.linalg.norm(x, axis=1, keepdims=True)
+    return x.astype(dtype)
 
 
-def _fc_ours(n, depth, activation, sigma_b2, dtype):
+def _fc_ours(n, depth, activation, sigma_b2, dtype, sphere=False):
     from kernelregime import infinite, networks
 
     network = networks.mlp(depth=depth + 1, width=512, activation=activation, sigma_b2=sigma_b2)
-    x = _points(n, 784, dtype)
+    x = _points(n, 784, dtype, sphere)
     return lambda: infinite.gram(network, x, dtype=dtype)
 
 
-def _fc_peer(n, depth, activation, sigma_b2, dtype):
+def _fc_peer(n, depth, activation, sigma_b2, dtype, sphere=False):
     import jax
     from neural_tangents import stax
 
-    phi = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}[activation]
+    def tanh():
+        return stax.ElementwiseNumerical(jax.numpy.tanh, deg=25)  # it has no closed form: its own quadrature
+
+    phi = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu, "tanh": tanh}[activation]
     weights = {"W_std": 2**0.5, "b_std": None if sigma_b2 is None else sigma_b2**0.5}
     hidden = [layer for _ in range(depth) for layer in (stax.Dense(512, **weights), phi())]
     _, _, kernel = stax.serial(*hidden, stax.Dense(1, **weights))
     both = jax.jit(lambda x: (lambda k: (k.nngp, k.ntk))(kernel(x, None, ("nngp", "ntk"))))
-    x = jax.numpy.asarray(_points(n, 784, dtype))
+    x = jax.numpy.asarray(_points(n, 784, dtype, sphere))
     return lambda: jax.block_until_ready(both(x))
 
 
@@ -133,8 +139,8 @@ def _dispersion_peer(width, depth, inputs, draws, dtype):
     return lambda: jax.block_until_ready(sample(keys))
 
 
-def _fc(n, depth, dtype, activation="relu", sigma_b2=None):
-    return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation, "sigma_b2": sigma_b2}, dtype)
+def _fc(n, depth, dtype, activation="relu", **more):
+    return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation, "sigma_b2": None, **more}, dtype)
 
 
 def _empirical(n, outputs, output):
@@ -146,6 +152,7 @@ CASES = {
     **{f"fc_relu_L{depth}_{dtype}": _fc(5000, depth, dtype) for depth in (3, 10, 50) for dtype in ("float32", "float64")},
     **{f"fc_relu_L10_biases_{dtype}": _fc(5000, 10, dtype, sigma_b2=0.1) for dtype in ("float32", "float64")},
     **{f"fc_{phi}_L10_{dtype}": _fc(2000, 10, dtype, phi) for phi in ("erf", "gelu") for dtype in ("float32", "float64")},
+    **{f"fc_tanh_L10_sphere_{dtype}": _fc(400, 10, dtype, "tanh", sphere=True) for dtype in ("float32", "float64")},
     "empirical_O1": _empirical(100, 1, "trace"),
     "empirical_O10_trace": _empirical(100, 10, "trace"),
     "empirical_O10_full": _empirical(100, 10, "full"),

@@ -133,3 +133,16 @@ def test_tiny_variances_keep_the_correlation_in_float32(name):
         for q in (1e-30, 1e-20, 1e-10):
             found = activations.get(name).dual(*(jnp.asarray(value, jnp.float32) for value in (q, q, 0.3, 1.7)))
             np.testing.assert_allclose([found.one_minus, found.one_plus], [0.3, 1.7], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "q"), [("float32", 1e18), ("float32", 1e25), ("float32", 1e34), ("float64", 1e155), ("float64", 1e250)])
+@pytest.mark.parametrize("name", ["Erf", "Gelu"])
+def test_variances_whose_squares_leave_the_range_of_floats_lose_nothing(name, dtype, q):
+    expectations, eps, w = exact.ACTIVATIONS[name](), float(np.finfo(dtype).eps), np.array([1e-6, 1e-3, 0.3, 1.0, 1.7, 2 - 1e-3])
+    with _precision.enter(dtype), mpmath.workdps(600):  # digits of 1 beside q²
+        for ratio in (1.0, 1.5, 30.0):
+            a, b = (np.asarray(value, dtype) for value in (q, q * ratio))
+            found = dual_of(activations.get(name.lower()), *(jnp.asarray(value, dtype) for value in (a, b, w, 2 - w)))
+            expected = [one_minus_in_sixty_digits(expectations, float(a), float(b), float(np.asarray(t, dtype))) for t in w]
+            np.testing.assert_allclose(found.one_minus, expected, atol=8 * eps, rtol=8 * eps)
+            assert np.isfinite(found.derivative).all()

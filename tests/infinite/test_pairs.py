@@ -58,3 +58,14 @@ def test_a_program_needs_no_more_for_a_pair_than_is_planned_for(activation):
         program = jax.jit(propagate.__wrapped__, static_argnames=("kinds", "several"), compiler_options=understood(WIDEST))
         program = program.lower(layers, k[:, None], k[None], gap, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
     assert program.memory_analysis().temp_size_in_bytes <= (phi.kind.numbers_per_pair + 1) * 8 * n * n
+
+
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
+def test_a_program_needs_no_more_for_a_point_than_is_planned_for(activation):
+    phi, n, dtype = activations.get(activation), 32, np.dtype("float64")
+    k, gap = np.linspace(0.9, 1.1, n), np.full((n, n), 0.5)
+    layers = networks.mlp(depth=4, width=8, activation=phi, sigma_b2=0.1).folded()
+    with enter(dtype):
+        program = jax.jit(propagate.__wrapped__, static_argnames=("kinds", "several"))
+        program = program.lower(layers, k[:, None], k[None], gap, features=3.0, kinds=("nngp", "ntk"), several=False).compile()
+    assert 0.9 <= program.memory_analysis().temp_size_in_bytes / (phi.kind.bytes_per_point(dtype) * n) <= 1.03

@@ -57,28 +57,32 @@ SIGMOID_LIKE = Kind(
 
 def _gelu_moment(q: Array) -> Array:
     deep = jnp.sqrt(1 + 2 * q)
-    return q / 4 + (q * jnp.arctan2(q, deep) + 2 * q * q / ((1 + q) * deep)) / (2 * jnp.pi)
+    return q / 4 + (q * jnp.arctan2(q, deep) + 2 * q * (q / (1 + q) / deep)) / (2 * jnp.pi)
 
 
 def _gelu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     found = arcs(a, b, w, v, 0.5)
     low, root = squares(a, b)
     # c/4 is odd in ρ and the rest even: that is taken at |ρ|
-    size, gap = root * (jnp.abs(v - w) / 2), low / 2 + root * jnp.minimum(w, v)  # |c| and (a + b)/2 - |c|
+    part, sine2 = jnp.abs(v - w) / 2, w * v  # |ρ| and 1 - ρ²
+    size, gap = root * part, low / 2 + root * jnp.minimum(w, v)  # |c| and (a + b)/2 - |c|
     inverse_a, inverse_b = 1 / (1 + a), 1 / (1 + b)
-    share, product, deep, base = inverse_a + inverse_b, root * root * (w * v), found.deep, jnp.sqrt(1 + a + b)
-    even = product + share * size * size  # G
+    share, base = inverse_a + inverse_b, jnp.sqrt(1 + a + b)
+    # squares of large variances leave the range of floats: G/D by factors that do not
+    over = 1 / found.deep
+    even = root * (sine2 + share * part * part) * (root * over)
     lost_arc = (found.total * gap + size * found.lost) / 2 + (a - b) * found.change / 4  # mean of a α(a), b α(b) less |c|β
-    lost_tail = product / base * (share - 1 + even / (deep * (deep + base)))  # G/D at |ρ| = 1 less G/D
+    # G/D at |ρ| = 1 less G/D
+    lost_tail = root * sine2 * (root * over) * (share * (root / base) * (root / (base + found.deep)) - 1 + share)
     mean_tail, change_tail = _gelu_tail(a, b, inverse_a, inverse_b, base)
     lost = (lost_arc + lost_tail + mean_tail) / (2 * jnp.pi)
     moments = _gelu_moment(a), _gelu_moment(b)
     apart, across = low / 8 + root * w / 4 + lost, low / 8 + root * v / 4 + (moments[0] + moments[1] - (a + b) / 4 - lost)
     change = (a - b) / 4 + (((a - b) * found.total + (a + b) * found.change) / 2 + change_tail) / (2 * jnp.pi)
     c, beta = root * ((v - w) / 2), jnp.where(w <= v, found.beta, -found.beta)
-    mean = c / 4 + (c * beta + even / deep) / (2 * jnp.pi)
+    mean = c / 4 + (c * beta + even) / (2 * jnp.pi)
     minus, plus = Means(apart, across, mean, change).correlations(alike(a, b), moments, w, v)
-    slope = 0.25 + (beta + c / deep * (2 * share + (share * c * c - (1 + a + b)) / (deep * deep))) / (2 * jnp.pi)
+    slope = 0.25 + (beta + c * over * (2 * share + (share * c * (c * over) - (1 + a + b) * over) * over)) / (2 * jnp.pi)
     return Dual(minus, plus, slope, squares=moments)
 
 
@@ -92,10 +96,10 @@ def _gelu_tail(a: Array, b: Array, inverse_a: Array, inverse_b: Array, base: Arr
     sigma, delta = up_a + up_b, 2 * (a - b) / (up_a + up_b)
     total = (a + b) * (a * inverse_a + b * inverse_b)
     twist = (a - b) * ((a - b) * (inverse_a * inverse_b))  # (a - b)(h(a) - h(b))
-    change = (a - b) * ((a + b + a * b) * (inverse_a * inverse_b))  # ah(a) - bh(b)
-    product, level = one * other, 1 / base
-    half, tilt = (one + other) / 2, -delta * product
-    rest = delta * delta * (3 * sigma * sigma - delta * delta) / 8 * product * level / (sigma * base + 2 * up_a * up_b)  # half - level
+    change = (a - b) * (a * inverse_a * inverse_b + b * inverse_b)  # ah(a) - bh(b)
+    half, level, tilt = (one + other) / 2, 1 / base, -delta * (one * other)
+    steep = (delta * one) * (delta * other) * (3 * sigma * sigma - delta * delta)
+    rest = steep / 8 * level / (sigma * base + 2 * up_a * up_b)  # half - level
     return total * rest / 2 + twist * (half + level) / 2 + tilt * change / 2, 2 * half * change + tilt * (total + twist) / 2
 
 

@@ -104,28 +104,32 @@ def arcs(p: Array, q: Array, w: Array, v: Array, scale: Any) -> Arcs:
     x, y = scale * p, scale * q
     up_x, up_y = jnp.sqrt(1 + 4 * x), jnp.sqrt(1 + 4 * y)
     alpha_x, alpha_y = jnp.arctan2(2 * x, up_x), jnp.arctan2(2 * y, up_y)
+    # in units of √(1+2x) and √(1+2y): squares of large variances leave the range of floats
+    rise_x, rise_y = jnp.sqrt(1 + 2 * x), jnp.sqrt(1 + 2 * y)
+    unit_x, unit_y = 1 / rise_x, 1 / rise_y
+    unit, share_x, share_y = unit_x * unit_y, 2 * x * (unit_x * unit_x), 2 * y * (unit_y * unit_y)
     sigma, fall = up_x + up_y, 1 + up_x * up_y
-    tangent = 4 * scale * (p - q) / (sigma * fall)  # of half the difference of the arcs
+    tangent = 4 * scale * (p - q) * unit / (sigma * (fall * unit))  # of half the difference of the arcs
     delta = tangent * fall
     over_x, over_y = 4 * x / (up_x + 1), 4 * y / (up_y + 1)
     over = over_x * over_y + over_x + over_y
     root_x, root_y = safe_sqrt(x), safe_sqrt(y)
-    root = root_x * root_y
-    c, turned = root * (jnp.abs(v - w) / 2), 4 * (root * root) * (w * v)
-    deep = jnp.sqrt(1 + 2 * (x + y) + turned)
-    unit = (1 / jnp.sqrt(1 + 2 * x)) * (1 / jnp.sqrt(1 + 2 * y))
+    root, apart = (root_x * unit_x) * (root_y * unit_y), jnp.abs(v - w)
+    deep = jnp.sqrt(unit_x * unit_x + share_x * (unit_y * unit_y) + share_x * share_y * (w * v))
     # one arc a pair: lost/2 where the points are alike, else β
     near = alike(x, y)
     # both sides over √(xy): the square of a small variance leaves the range of floats
-    above = normalized(delta, root_x, root_y) * delta / 2 + 8 * root * (w * v)
-    below = normalized(over, root_x, root_y) * deep + jnp.where(root > 0, jnp.abs(v - w), 0) * sigma
-    sine = jnp.where(near, divided(above, below), 2 * c * unit)
-    cosine = jnp.where(near, (sigma * deep + 2 * c * over) * (0.5 * unit) * unit, deep * unit)
+    above = normalized(delta, root_x, root_y) * (delta * unit) / 2 + 8 * root * (w * v)
+    below = normalized(over, root_x, root_y) * deep + jnp.where(root > 0, apart, 0) * (sigma * unit)
+    sine = jnp.where(near, divided(above, below), root * apart)
+    cosine = jnp.where(near, ((sigma * unit) * deep + root * apart * (over * unit)) / 2, deep)
     inverse = 1 / (1 + cosine)
     found, total = sine * jnp.sqrt(2 * inverse) * arc(sine * sine * inverse), alpha_x + alpha_y
+    # of small arcs, by its series
     series = 2 * tangent * horner([(-1.0) ** k / (2 * k + 1) for k in range(9)], tangent * tangent)
     change = jnp.where(jnp.abs(tangent) < 0.125, series, alpha_x - alpha_y)
-    return Arcs(total, change, jnp.where(near, 2 * found, total - 2 * found), jnp.where(near, total / 2 - found, found), deep)
+    lost, beta = jnp.where(near, 2 * found, total - 2 * found), jnp.where(near, total / 2 - found, found)
+    return Arcs(total, change, lost, beta, deep * rise_x * rise_y)
 
 
 def first_where(condition: Array, one: Any, other: Any) -> tuple[Array, Array]:

@@ -85,8 +85,8 @@ def _correction() -> np.ndarray:
 
 
 def bytes_per_point(rules: Sequence[Rule], dtype: Any) -> float:
-    """What the series of φ and φ' take for each of two points, at the longest rule and with one copy, in bytes."""
-    return 4.0 * len(_radii()[0]) * rules[-1].order * np.dtype(dtype).itemsize
+    """What the series of φ and φ' take for two points, at the longest rule and with the copies a program makes, in bytes."""
+    return 11.0 * len(_radii()[0]) * rules[-1].order * np.dtype(dtype).itemsize
 
 
 def _values(functions: Sequence[Callable[[Array], Array]], q: Array, rule: Rule) -> Array:

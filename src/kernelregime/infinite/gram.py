@@ -1,4 +1,4 @@
-"""Gram matrices of infinite-width kernels on the host: BLAS for the input geometry, differences for close pairs, tiles for the rest."""
+"""Gram matrices of infinite-width kernels on the host: a matrix product for the angles, differences for close pairs, tiles for the rest."""
 
 import math
 import os
@@ -76,6 +76,7 @@ def problem(
     first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
     points = Points.of(first), None if second is None else Points.of(second)
     zonal = None if several else _zonal(network, *points, kinds, working)
+    one_norm = zonal is not None and zonal.square is not None  # what a dual needs for a point it needs once
     pairs = Pairs(layers, *points, kinds, several, working, zonal)
     tail = (len(depths),) if depths is not None else ()
     labels = (("depth", tuple(depths)),) if depths is not None else ()
@@ -90,7 +91,7 @@ def problem(
         # while a tile is computed: ρ, its gap, the result and its copies, what the program holds, kernels of several depths; tables apart
         bytes_per_pair=(10.0 + max((k.numbers_per_pair for k in kinds_of), default=8) + 4 * len(kinds) * len(depths or ()))
         * working.itemsize,
-        bytes_per_point=max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
+        bytes_per_point=0.0 if one_norm else max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
         identity=lambda: {
             "network": identity.description(network),
             "depths": None if depths is None else [int(depth) for depth in depths],

@@ -1,5 +1,6 @@
 """The kernels of pairs of points, a block at a time: everything that a block needs, in a form that another process can be sent."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ from kernelregime._checks import fail
 from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.infinite.places import filled, flat, padded, put
+from kernelregime.infinite.places import beyond, filled, flat, padded, put
 from kernelregime.infinite.zonal import Zonal
 from kernelregime.layers import Folded, Layer, Moments
 
 CLOSE = {"float32": 1e-2, "float64": 1e-3}  # 1 - |ρ| below which a matrix product leaves too few digits of the angle
+
+AT_ONCE = 2**18  # numbers of close pairs whose differences are taken at one time
+PART = 64  # features whose squares are summed one after another
 
 FEW = 0.05  # share of close pairs up to which the others are worth a polynomial
 
@@ -37,7 +41,8 @@ class Points:
         top = np.max(np.abs(x), axis=1)
         power = np.ldexp(np.ones_like(top), np.frexp(top)[1])
         scaled = x / power[:, None]
-        norm2 = np.einsum("nd,nd->n", scaled, scaled)
+        # in parts, so that points of one norm are seen to be: rounding of a long sum is several units of the last place
+        norm2 = sum(np.einsum("nd,nd->n", part, part) for part in np.array_split(scaled, math.ceil(x.shape[1] / PART), axis=1))
         with np.errstate(over="ignore"):
             square = (power * power) * (norm2 / x.dtype.type(x.shape[1]))
         if not np.isfinite(square).all():
@@ -48,30 +53,31 @@ class Points:
         """ρ on a tile, by a matrix product on the device, and the largest |ρ| of each row; 0 of zero rows, and of a point with itself."""
         own = self is other and rows == columns
         rho, top = _correlations(self.scaled[rows], other.scaled[columns], self.norm[rows], other.norm[columns], own=own)
-        return rho, np.asarray(top)
+        return rho, _precision.to_host(top, self.norm.dtype)
 
     def close(self, other: "Points", rows: slice, columns: slice, rho: Any, top: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where a matrix product leaves too few digits of the angle: indices i, j in the tile, and `Moments.gap` there.
 
         `rho`, `top`: from `correlations`. Of a tile on the diagonal only i >= j, with the whole diagonal, where the gap is 0.
         """
-        own, bound, rho = self is other and rows == columns, 1 - CLOSE[top.dtype.name], np.asarray(rho)
+        own, bound = self is other and rows == columns, 1 - CLOSE[top.dtype.name]
         some = np.flatnonzero(top > bound)
+        rho = np.asarray(rho) if some.size else np.empty((0, rho.shape[1]), top.dtype)
         i, j = np.nonzero(np.abs(rho[some]) > bound)
         i = some[i]
         if own:
             i, j = i[i > j], j[i > j]
         x, y = self.scaled[rows], other.scaled[columns]
         gap = np.empty(i.size, rho.dtype)
-        for part in np.array_split(np.arange(i.size), max(1, i.size * x.shape[1] // 2**22)):
+        for part in np.array_split(np.arange(i.size), max(1, i.size * x.shape[1] // AT_ONCE)):
             at, to = i[part], j[part]
             n1, n2 = self.norm[rows][at] ** 2, other.norm[columns][to] ** 2  # of no zero row: ρ = 0 there
             ratio = halves(np.einsum("pd,pd->p", x[at], y[to]) / n1)[0]
             small = sine2(x[at], y[to], ratio, n1, n2, halves(x[at])) / (1 + np.abs(rho[at, to]))
             gap[part] = np.where(rho[at, to] >= 0, small, -small)
         if own:
-            whole = np.arange(len(rho))
-            return np.append(i, whole), np.append(j, whole), np.append(gap, np.zeros(len(rho), rho.dtype))
+            whole = np.arange(len(top))
+            return np.append(whole, i), np.append(whole, j), np.append(np.zeros(len(top), top.dtype), gap)
         return i, j, gap
 
 
@@ -94,15 +100,17 @@ def _gaps(rho: Array, place: Array, few: Array) -> Array:
 def propagate(
     layers: Layer | Folded, k1: Any, k2: Any, gap: Any, *, features: float, kinds: tuple[str, ...], several: bool
 ) -> tuple[dict[str, Any], Any]:
-    """The kernels of each kind, with a last axis for several depths, and the quadrature error."""
+    """The kernels of each kind, with a last axis for several depths, and the quadrature error; infinite where a kernel is not finite."""
     own, error, units = jnp.zeros_like(gap) if "ntk" in kinds else None, jnp.zeros((), gap.dtype), jnp.asarray(features, gap.dtype)
     start = Moments(k1, k2, gap, own, None, error, units, gaussian=False)
     if not several:
         after = layers.propagate(start)
-        return {kind: getattr(after, kind) for kind in kinds}, after.error
-    assert isinstance(layers, Folded)  # `cut` has made it
-    after, kept = layers.stacked(start, kinds)
-    return {kind: jnp.moveaxis(value, 0, -1) for kind, value in kept.items()}, after.error
+        found = {kind: getattr(after, kind) for kind in kinds}
+    else:
+        assert isinstance(layers, Folded)  # `cut` has made it
+        after, kept = layers.stacked(start, kinds)
+        found = {kind: jnp.moveaxis(value, 0, -1) for kind, value in kept.items()}
+    return found, after.error + beyond(*found.values())
 
 
 @dataclass(frozen=True)
@@ -130,20 +138,30 @@ class Pairs:
         first, second = self.first, self.first if self.second is None else self.second
         rho, top = first.correlations(second, rows, columns)
         i, j, gap = first.close(second, rows, columns, rho, top)
-        if self.second is None and rows == columns:
-            at, twice = (np.append(i, j), np.append(j, i)), 2
-        else:
-            at, twice = (i, j), 1
-        place = flat(at, rho.shape)
+        # of a tile on the diagonal, the pairs below it stand for those above
+        mirrored = np.arange(len(top) if self.second is None and rows == columns else i.size, i.size)
+        place = flat((np.append(i, j[mirrored]), np.append(j, i[mirrored])), rho.shape)
         k1, k2 = first.square[rows], second.square[columns]
+        one = None if self.zonal is None or self.zonal.square is None else np.array([self.zonal.square], self.dtype)
         if self.zonal is None or i.size > FEW * rho.size:
-            return Block(*self._propagate(k1[:, None], k2[None, :], _gaps(rho, place, filled(np.tile(gap, twice), place.size))))
-        k = (k1[i], k2[j]) if self.zonal.square is None else 2 * (np.array([self.zonal.square], self.dtype),)
-        size = padded(i.size)
-        few, error = self._propagate(*(c if c.shape == (1,) else filled(c, size) for c in (*k, gap)))
-        values = {name: filled(np.tile(value[: i.size], twice), place.size) for name, value in few.items()}
-        found = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), place, values)
-        return Block({name: np.asarray(value) for name, value in found.items()}, error + self.zonal.error)
+            whole = _gaps(rho, place, filled(np.append(gap, gap[mirrored]), place.size))
+            return Block(*(self._propagate(k1[:, None], k2[None, :], whole) if one is None else self._propagate(one, one, whole)))
+        few, error = self._few(k1[i], k2[j], gap) if one is None else self._few(one, one, gap)
+        values = {name: filled(np.append(value, value[mirrored]), place.size) for name, value in few.items()}
+        found, more = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), place, values)
+        return Block({name: _precision.to_host(value, self.dtype) for name, value in found.items()}, error + more)
+
+    def _few(self, k1: np.ndarray, k2: np.ndarray, gap: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+        """The kernels of a list of pairs; where all points have one norm, each angle is taken once."""
+        if not gap.size:
+            return dict.fromkeys(self.kinds, gap), 0.0
+        size = padded(gap.size)
+        if k1.shape != (1,):
+            few, error = self._propagate(filled(k1, size), filled(k2, size), filled(gap, size))
+            return {name: value[: gap.size] for name, value in few.items()}, error
+        bits, which = np.unique(gap.view(f"i{gap.itemsize}"), return_inverse=True)  # a gap of 0 is another than one of -0
+        few, error = self._propagate(k1, k2, filled(bits.view(gap.dtype), padded(bits.size)))
+        return {name: value[which] for name, value in few.items()}, error
 
     def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: Any) -> tuple[dict[str, np.ndarray], float]:
         features = float(self.first.scaled.shape[1])

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from kernelregime._compiler import compiled
-from kernelregime.infinite.places import put
+from kernelregime.infinite.places import beyond, put
 from kernelregime.layers import Activation, Dense, Layer, Sequential
 
 SPREADS = (1.0, 0.4, 0.15, 0.05, 0.02)  # α
@@ -85,19 +85,24 @@ class Zonal:
                 return cls(kinds, alpha, (coefficients * top).astype(dtype), error, square)
         return None
 
-    def __call__(self, rho: Any, root1: np.ndarray, root2: np.ndarray, place: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
-        """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,); at the flat indices `place`, the `values` given."""
+    def __call__(
+        self, rho: Any, root1: np.ndarray, root2: np.ndarray, place: np.ndarray, values: dict[str, np.ndarray]
+    ) -> tuple[dict[str, Any], float]:
+        """The kernels at correlations `rho` (N1, N2) of points with √k (N1,) and (N2,), and their error.
+
+        At the flat indices `place` they are the `values` given.
+        """
         one = np.ones_like
         factors = (root1, root2) if self.square is None else (one(root1), one(root2))
         given = tuple(values[kind] for kind in self.kinds)
-        found = _evaluate(self.coefficients, np.asarray(self.alpha, rho.dtype), rho, *factors, place, given)
-        return dict(zip(self.kinds, found, strict=True))
+        found, more = _evaluate(self.coefficients, np.asarray(self.alpha, rho.dtype), rho, *factors, place, given)
+        return dict(zip(self.kinds, found, strict=True)), self.error + float(more)
 
 
 @compiled()
 def _evaluate(
     coefficients: Array, alpha: Array, rho: Array, root1: Array, root2: Array, place: Array, given: tuple[Array, ...]
-) -> tuple[Array, ...]:
+) -> tuple[tuple[Array, ...], Array]:
     """By Clenshaw's recursion, with `given` put at the flat indices `place`."""
     low, high = jnp.sqrt(jnp.maximum(1 - rho, 0)), alpha * jnp.sqrt(jnp.maximum(1 + rho, 0))
     u = (low - high) / (low + high)
@@ -109,4 +114,5 @@ def _evaluate(
             first, second = 2 * u * first - second + c[k], first
         return put(scale * (u * first - second + c[0]), place, few)
 
-    return tuple(one(c, few) for c, few in zip(coefficients, given, strict=True))
+    found = tuple(one(c, few) for c, few in zip(coefficients, given, strict=True))
+    return found, beyond(*found)

@@ -48,11 +48,11 @@ def _blocks(client: Any, tile: Tile, plan: Plan, waiting: deque[Place], workers:
     except InputError:
         raise
     except (AttributeError, TypeError) as error:
-        raise fail("a pair function that can be sent to another process", str(error)[:200], sending.HOW) from error
+        raise fail("a pair function that can be sent to another process", sending.line(error), sending.HOW) from error
     except Exception as error:
-        if "ModuleNotFoundError" not in str(error):  # all that Dask passes on of an error in a worker is its text
+        if not any(name in str(error) for name in ("ImportError", "ModuleNotFoundError", "AttributeError")):  # all Dask passes on is text
             raise
-        raise fail("a pair function that workers can import", str(error)[:200], "install its module where the workers run") from error
+        raise fail("a pair function that workers can import", sending.line(error), "install its module where the workers run") from error
     running: dict[Any, Place] = {}
     try:
         while waiting or running:

@@ -18,7 +18,7 @@ def save(tile: Tile, path: Path) -> None:
         except InputError:
             raise
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise fail("a pair function that can be sent to another process", _line(error), HOW) from error
+            raise fail("a pair function that can be sent to another process", line(error), HOW) from error
 
 
 def load(path: Path) -> Tile:
@@ -27,7 +27,7 @@ def load(path: Path) -> Tile:
         try:
             return pickle.load(file)
         except (AttributeError, ImportError) as error:
-            raise fail("a pair function that another process can import", _line(error), HOW) from error
+            raise fail("a pair function that another process can import", line(error), HOW) from error
 
 
 def lost(engine: str, tries: int, done: str, cause: str) -> RunError:
@@ -44,5 +44,6 @@ def compute(tile: Tile, rows: slice, columns: slice) -> Block:
     return tile(rows, columns)
 
 
-def _line(error: Any) -> str:
+def line(error: Any) -> str:
+    """What an error says, in one line of moderate length."""
     return " ".join(str(error).split())[:200]
