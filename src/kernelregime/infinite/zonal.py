@@ -70,7 +70,7 @@ class Zonal:
         found = values(np.concatenate([[0.0], *(_angles(*case) for case in cases)]))
         kinds, table = tuple(found), np.stack(list(found.values()))
         top, start = np.abs(table[:, :1]), 1
-        if not (np.isfinite(table).all() and (top > 0).all()):
+        if not (np.isfinite(table).all() and (top > 0).all() and (top < np.finfo(dtype).max / 2).all()):
             return None
         for degree, alpha in cases:
             n = degree + 1
