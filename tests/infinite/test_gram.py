@@ -217,8 +217,8 @@ def test_the_status_says_whether_the_digits_are_there():
     assert infinite.gram(networks.mlp(depth=3, width=8, activation="relu", sigma_w2=1e10), x.astype("float32")).status == "reliable"
     for biases in (None, 0.1):  # the kernels themselves leave the range of floats
         beyond = networks.mlp(depth=5, width=8, sigma_w2=1e20, sigma_b2=biases)
-        for points in (x, np.random.default_rng(0).normal(size=(300, 4))):
-            found = infinite.gram(beyond, points.astype("float32"))
+        for batch in (x, np.random.default_rng(0).normal(size=(300, 4))):
+            found = infinite.gram(beyond, batch.astype("float32"))
             assert not np.isfinite(found.ntk).all()
             assert found.status.startswith("NOT RELIABLE")
     assert infinite.status(2e-3) == "NOT RELIABLE: the quadrature of the activation is off by 2.0e-03 relative to the kernel"
