@@ -13,7 +13,7 @@ from comparison.record import Outcome
 from kernelregime import infinite
 from kernelregime._checks import InputError
 from kernelregime.infinite.kernel import input_moments
-from kernelregime.layers import Layer, Moments, Sequential
+from kernelregime.layers import Layer, Moments, Sequential, draws, reach_of
 from kernelregime.layers.moments import gap_of
 
 RTOL = 1e-10
@@ -52,6 +52,9 @@ class Block:
 def compare(outcome: Outcome, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Compare the kernels of one case; `UnsupportedError` if its spec cannot be expressed."""
     network = translate.network(entry["spec"], entry.get("kernel_kwargs"))
+    if arrays["x1"].ndim > 2 or draws(network):
+        _compare_apart(outcome, network, entry, arrays)
+        return
     n1 = arrays["x1"].shape[0]
     sides = {"1": slice(0, n1), "2": slice(n1, None)}
     blocks = []
@@ -63,6 +66,42 @@ def compare(outcome: Outcome, entry: dict[str, Any], arrays: dict[str, np.ndarra
         else:
             outcome.fail(f"array {name} is not understood", np.inf, name)
     compare_blocks(outcome, entry["spec"], compute(network, np.concatenate([arrays["x1"], arrays["x2"]])), blocks)
+
+
+def _compare_apart(outcome: Outcome, network: Sequential, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """The same for points with positions, and for networks that tell a point from an equal one, without evaluation in many digits.
+
+    Relative to √(k₁₁k₂₂) of ours, or with positions left to the largest entry.
+    """
+    points = np.concatenate([arrays["x1"], arrays["x2"]]).astype(np.float64)
+    n1 = len(arrays["x1"])
+    sides = {"1": slice(0, n1), "2": slice(n1, None)}
+    names = [name for name in entry["arrays"] if name not in ("x1", "x2")]
+    left = network.output_shape(points.shape[1:])[:-1]
+    many = any(arrays[name].ndim == 2 + 2 * len(left) for name in names) and bool(left)
+    with jax.enable_x64(True):
+        found = quick(infinite.kernel(network, positions="all" if many else "own"))(jnp.asarray(points))
+    jax.clear_caches()  # the code of so many programs is more than a process may map
+    if many:  # the reference has an axis of the two points side by side
+        axes = range(len(left))[:: -1 if translate.turned(network.layers) else 1]
+        order = (0, 1, *(2 + axis + len(left) * side for axis in axes for side in (0, 1)))
+        found = found._replace(nngp=found.nngp.transpose(order), ntk=found.ntk.transpose(order))
+    parallel = _near_parallel(points.reshape(len(points), -1))
+    # with pooling, pixels meet themselves on the way of any two points
+    loose = translate.kinked(network) & (parallel if reach_of(network, "own") == "own" and not many else np.ones_like(parallel))
+    for name in names:
+        kind, _, sets = name.partition("_")
+        if kind not in KINDS or len(sets) != 2 or not set(sets) <= set(sides):
+            outcome.fail(f"array {name} is not understood", np.inf, name)
+            continue
+        where, whole = (sides[sets[0]], sides[sets[1]]), np.asarray(getattr(found, kind))
+        ours = whole[where]
+        level = np.full(ours.shape, np.abs(ours).max())
+        if not left:
+            root = np.sqrt(np.diagonal(whole))
+            level = np.outer(root[where[0]], root[where[1]])
+        rtol = np.where(loose[where], RTOL_KINKED, RTOL)
+        outcome.compare(name, ours, arrays[name], rtol.reshape(*rtol.shape, *(1,) * (ours.ndim - 2)) * level)
 
 
 def compute(network: Sequential, points: np.ndarray) -> Computed:

@@ -1,9 +1,9 @@
 """Reference specs, [[layer, arguments], ...], turned into this library's layers. A new layer or activation is one line in `LAYERS`."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -14,7 +14,22 @@ from scipy.special import roots_hermite
 from kernelregime import activations, layers
 from kernelregime._checks import InputError
 from kernelregime.activations import Dual, Kind, Nonlinearity
-from kernelregime.layers import Activation, Dense, Layer, Sequential
+from kernelregime.layers import (
+    Activation,
+    Branches,
+    Conv,
+    Crop,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Layer,
+    LayerNorm,
+    Pool,
+    Resize,
+    Sequential,
+)
 
 
 class UnsupportedError(Exception):
@@ -31,6 +46,54 @@ def _variance(std: float | None) -> float | None:
 
 def _dense(out_dim: int, W_std: float = 1.0, b_std: float | None = None, parameterization: str = "ntk", s: Any = (1, 1)) -> Layer:
     return Dense(out_dim, W_std * W_std, _variance(b_std), parameterization, tuple(s))
+
+
+def _conv(
+    out_chan: int,
+    filter_shape: list[int],
+    strides: list[int] | None = None,
+    padding: str = "VALID",
+    W_std: float = 1.0,
+    b_std: float | None = None,
+    parameterization: str = "ntk",
+    *,
+    shared: bool = True,
+    transposed: bool = False,
+) -> Layer:
+    window, variances = tuple(filter_shape), (W_std * W_std, _variance(b_std))
+    apart = tuple(strides) if strides else None
+    return Conv(
+        out_chan, window, *variances, strides=apart, padding=padding, parameterization=parameterization, shared=shared, transposed=transposed
+    )
+
+
+def _pool(reduction: str) -> Callable[..., Layer]:
+    def translate(
+        window_shape: list[int], strides: list[int] | None = None, padding: str = "VALID", normalize_edges: bool = False
+    ) -> Layer:
+        edges = "inside" if normalize_edges else "all"
+        return Pool(tuple(window_shape), tuple(strides or [1] * len(window_shape)), padding, reduction, edges)
+
+    return translate
+
+
+def _layer_norm(axis: Any = -1, eps: float = 1e-12) -> Layer:
+    return LayerNorm("channels" if axis in (-1, [-1]) else "all", eps)
+
+
+def _dropout(rate: float, mode: str = "train") -> Layer:
+    return Dropout(rate, training=mode == "train")
+
+
+def _resize(shape: list[int], method: str, antialias: bool = True) -> Layer:
+    return Resize(tuple(shape[1:-1]), method, antialias)
+
+
+def _index(slices: list[list[int | None]]) -> Layer:
+    if slices[0] != [None]:
+        raise UnsupportedError("Index along the batch")
+    parts = [slice(*part) for part in slices[1:]]
+    return Crop(tuple((part.start, part.stop, part.step) for part in parts))
 
 
 def _activation(name: str, ignored: tuple[str, ...] = ()) -> Callable[..., Layer]:
@@ -87,10 +150,6 @@ def numerical_kind(function: Callable[..., Any], degree: int) -> NumericalKind:
     return NumericalKind(f"{getattr(function, '__name__', 'function')} at {degree} nodes", function, slope, second_moment, dual)
 
 
-def _nothing(**_: Any) -> None:
-    """A layer that changes nothing."""
-
-
 ACTIVATIONS = {
     "ABRelu": "abrelu",
     "Abs": "abs",
@@ -112,11 +171,23 @@ ACTIVATIONS = {
     "Sign": "sign",
     "Sin": "sin",
 }
-LAYERS: dict[str, Callable[..., Layer | None]] = {
+LAYERS: dict[str, Callable[..., Layer]] = {
     "Dense": _dense,
     **{given: _activation(name, ("do_stabilize", "do_clip", "approximate")) for given, name in ACTIVATIONS.items()},
     "ElementwiseNumerical": _numerical,
-    "Identity": _nothing,
+    "Identity": Identity,
+    "Conv": _conv,
+    "ConvLocal": partial(_conv, shared=False),
+    "ConvTranspose": partial(_conv, transposed=True),
+    "AvgPool": _pool("mean"),
+    "SumPool": _pool("sum"),
+    "GlobalAvgPool": partial(GlobalPool, "mean"),
+    "GlobalSumPool": partial(GlobalPool, "sum"),
+    "Flatten": Flatten,
+    "LayerNorm": _layer_norm,
+    "Dropout": _dropout,
+    "ImageResize": _resize,
+    "Index": _index,
 }
 
 
@@ -125,7 +196,7 @@ def listed(name: str) -> bool:
     return name.lower().replace("_", "") in {had.lower().replace("_", "") for had in [*layers.__all__, *activations.REGISTRY]}
 
 
-def _one(name: str, arguments: dict[str, Any]) -> Layer | None:
+def _one(name: str, arguments: dict[str, Any]) -> Layer:
     if name not in LAYERS:
         raise UnsupportedError(name, listed=listed(name))
     try:
@@ -138,22 +209,47 @@ def _one(name: str, arguments: dict[str, Any]) -> Layer | None:
         raise UnsupportedError(f"{name}: {error}", listed=listed(name)) from None
 
 
+JOINS = {"FanInSum": "sum", "FanInProd": "product", "FanInConcat": "concatenate"}
+
+
 def network(described: list[Any], kernel_arguments: dict[str, Any] | None = None) -> Sequential:
     """The network that a spec describes; `UnsupportedError` names everything in it that the library does not have."""
-    found: list[Layer] = []
-    missing = [UnsupportedError(f"kernel argument {name}") for name in kernel_arguments or {}]
-    for name, arguments in described:
-        try:
-            layer = _one(name, arguments)
-        except UnsupportedError as error:
-            missing.append(error)
-        else:
-            found += [] if layer is None else [layer]
+    missing = [UnsupportedError(f"kernel argument {name}") for name in kernel_arguments or {} if name != "diagonal_spatial"]
+    found = _in_turn(described, missing)
     if missing:
         raise UnsupportedError(", ".join(dict.fromkeys(error.reason for error in missing)), listed=any(error.listed for error in missing))
     if not found:
         raise UnsupportedError("no layer that changes anything")
     return Sequential(tuple(found))
+
+
+def _in_turn(described: list[Any], missing: list[UnsupportedError]) -> list[Layer]:
+    """The layers of a spec; what the library does not have is added to `missing`."""
+    found: list[Layer] = []
+    branches: tuple[Layer, ...] = ()
+    for name, arguments in described:
+        if name == "FanOut":
+            continue
+        if name == "parallel":
+            branches = tuple(Sequential(tuple(_in_turn(branch, missing) or [Identity()])) for branch in arguments)
+        elif name in JOINS:
+            found.append(Branches(branches, JOINS[name]))
+        else:
+            try:
+                found.append(_one(name, arguments))
+            except UnsupportedError as error:
+                missing.append(error)
+            if isinstance(found[-1:] and found[-1], Resize) and turned(found):
+                found[-1] = replace(found[-1], positions=found[-1].positions[::-1])
+    return found
+
+
+def turned(found: Sequence[Layer]) -> bool:
+    """Whether the reference has the axes of positions in reversed order: each of its convolutions turns them about.
+
+    It neither resizes them accordingly nor turns them back in what it returns.
+    """
+    return sum(isinstance(layer, Conv) for layer in found) % 2 == 1
 
 
 def spec(net: Sequential) -> list[Any]:
@@ -170,16 +266,22 @@ def spec(net: Sequential) -> list[Any]:
     return found
 
 
-def kinked(net: Sequential) -> bool:
+def parts(layer: Layer) -> list[Layer]:
+    """The layers of a network, those of its branches too."""
+    inner = getattr(layer, "layers", None)
+    return [layer] if inner is None else [part for one in inner for part in parts(one)]
+
+
+def kinked(net: Layer) -> bool:
     """Whether an activation of the network has a kink."""
-    return any(isinstance(layer, Activation) and bool(layer.nonlinearity.kinks) for layer in net.layers)
+    return any(isinstance(layer, Activation) and bool(layer.nonlinearity.kinks) for layer in parts(net))
 
 
-def lopsided(net: Sequential) -> bool:
+def lopsided(net: Layer) -> bool:
     """Whether the reference's rule for an activation of the network is not symmetric in its two points."""
-    return any(isinstance(layer, Activation) and getattr(layer.nonlinearity.kind, "lopsided", False) for layer in net.layers)
+    return any(isinstance(layer, Activation) and getattr(layer.nonlinearity.kind, "lopsided", False) for layer in parts(net))
 
 
-def singular(net: Sequential) -> bool:
+def singular(net: Layer) -> bool:
     """Whether the reference's formula for an activation of the network is singular at parallel points."""
-    return any(isinstance(layer, Activation) and layer.nonlinearity.name.startswith("rectified_monomial") for layer in net.layers)
+    return any(isinstance(layer, Activation) and layer.nonlinearity.name.startswith("rectified_monomial") for layer in parts(net))

@@ -18,15 +18,33 @@ from kernelregime.activations.series import horner
 _TERMS, _BITS = 72, 400  # terms of the series, the last below 1e-21 at m = 1; fixed point for coefficients to 1e55
 
 
+@jax.custom_jvp
 def safe_sqrt(x: Array) -> Array:
-    """√x for x >= 0 with a gradient of zero, not infinity, at x = 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    """√x for x >= 0 with a gradient of zero, not infinity, at x = 0.
+
+    No stand-in is rooted where x = 0: a compiler that computes x twice may find it 0 once and above it the other time.
+    """
+    return jnp.sqrt(jnp.where(x > 0, x, 0))
 
 
+@safe_sqrt.defjvp
+def _safe_sqrt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    root = safe_sqrt(*primals)
+    return root, jnp.where(root > 0, tangents[0] / (2 * jnp.where(root > 0, root, 1)), 0)
+
+
+@jax.custom_jvp
 def above_zero(x: Array) -> Array:
-    """x, or 0 where rounding has made it negative; derivatives stay those of x."""
-    return x - jax.lax.stop_gradient(jnp.minimum(x, 0))
+    """x, or 0 where rounding has made it negative or -0; derivatives stay those of x.
+
+    Not by a maximum, for which 0 and -0 are one, nor by taking its negative part from x: the compiler may round each x its own way.
+    """
+    return jnp.where(x <= 0, 0, x)
+
+
+@above_zero.defjvp
+def _above_zero_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return above_zero(*primals), tangents[0]
 
 
 @lru_cache(maxsize=4)

@@ -15,11 +15,13 @@ from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
 from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
+from kernelregime.infinite.positions import FieldPairs, Positions
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
-from kernelregime.layers import Folded, Layer, Sequential
+from kernelregime.layers import Folded, Layer, Sequential, draws, reach_of
 
 KINDS = ("nngp", "ntk")
 RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
+PER_POSITION = 14  # numbers for a pair of positions of a pair of points, beside those of its activations
 MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
 
@@ -62,26 +64,33 @@ def problem(
     kind: str | Sequence[str] = KINDS,
     depths: Depths | None = None,
     dtype: Any = None,
+    positions: Positions = "own",
 ) -> grams.Problem:
     """What `gram` with these arguments computes, for `grams.assemble` and `grams.cost`. Raises: `InputError` as `gram` does."""
     kinds, depths = _kinds(kind), chosen(depths)
     several = depths is not None
-    first = array("x1", x1, ndim=2)
-    second = None if x2 is None else array("x2", x2, ndim=2)
-    if second is not None and second.shape[1] != first.shape[1]:
-        raise fail(f"x2 with {first.shape[1]} features, as x1 has", f"shape {second.shape}", "give both the same features")
+    first = array("x1", x1, ndim=(2, 3, 4, 5, 6))
+    second = None if x2 is None else array("x2", x2, ndim=first.ndim)
+    if second is not None and second.shape[1:] != first.shape[1:]:
+        wanted = f"{first.shape[1]} features" if first.ndim == 2 else f"shape (N2, {', '.join(map(str, first.shape[1:]))})"
+        raise fail(f"x2 with {wanted}, as x1 has", f"shape {second.shape}", "give both the same features")
+    one_of("positions", positions, ("own", "all"))
+    if first.ndim > 2:
+        if several:
+            raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
+        return _fields(network, first, second, kinds, dtype, positions)
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
     with _precision.enter(working):
         layers = portable(_layers(network, depths))
     first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
     points = Points.of(first), None if second is None else Points.of(second)
-    zonal = None if several else _zonal(network, *points, kinds, working)
+    zonal = None if several or draws(network) else _zonal(network, *points, kinds, working)
     one_norm = zonal is not None and zonal.square is not None  # what a dual needs for a point it needs once
-    pairs = Pairs(layers, *points, kinds, several, working, zonal)
+    pairs = Pairs(layers, *points, kinds, several, working, zonal, draws(network))
     tail = (len(depths),) if depths is not None else ()
     labels = (("depth", tuple(depths)),) if depths is not None else ()
     output = grams.Output(tail, (1, 0, 2)[: 2 + several], ("depth",)[:several], labels)
-    kinds_of = [n.kind for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
+    kinds_of = [n.kind for n in _nonlinearities(network)]
     return grams.Problem(
         pairs,
         len(first),
@@ -99,6 +108,43 @@ def problem(
             "x2": None if second is None else identity.fingerprint(second),
         },
     )
+
+
+def _fields(
+    network: Layer, first: np.ndarray, second: np.ndarray | None, kinds: tuple[str, ...], dtype: Any, positions: Positions
+) -> grams.Problem:
+    """The kernels of points with positions."""
+    working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
+    first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
+    shape = first.shape[1:]
+    left = network.output_shape(shape)[:-1]  # the axes of positions after the last layer
+    read = reach_of(network, positions)
+    with _precision.enter(working):
+        layers = portable(_layers(network, None))
+    pairs = FieldPairs(layers, first, second, kinds, read, draws(network), working)
+    once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
+    tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))
+    entries = math.prod(shape[:-1]) ** (2 if read == "all" else 1)
+    held = PER_POSITION + max((n.kind.numbers_per_pair for n in _nonlinearities(network)), default=8)
+    return grams.Problem(
+        pairs,
+        len(first),
+        None if second is None else len(second),
+        dict.fromkeys(kinds, grams.Output(tail, mirror, tuple(f"position{axis}" for axis in range(len(tail))))),
+        working,
+        bytes_per_pair=float(held * entries * working.itemsize),
+        bytes_per_point=float(held * entries * working.itemsize) if read == "all" else 0.0,
+        identity=lambda: {
+            "network": identity.description(network),
+            "positions": positions,
+            "x1": identity.fingerprint(first),
+            "x2": None if second is None else identity.fingerprint(second),
+        },
+    )
+
+
+def _nonlinearities(network: Layer) -> list[Nonlinearity]:
+    return [n for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
 
 
 def _zonal(network: Layer, first: Points, second: Points | None, kinds: tuple[str, ...], dtype: np.dtype) -> Zonal | None:
@@ -129,6 +175,7 @@ def gram(
     kind: str | Sequence[str] = KINDS,
     depths: Depths | None = None,
     dtype: Any = None,
+    positions: Positions = "own",
     memory: int | None = None,
     engine: str = "threads",
     workers: int | None = None,
@@ -137,9 +184,10 @@ def gram(
 ) -> Grams:
     """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays or in a store.
 
-    x1 (N1, d), x2 (N2, d) or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp",
+    x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C); x2 alike or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp",
     "ntk" or both. `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one
-    pass. `dtype`: float32 or float64 (default: that of the inputs). `memory`: bytes for the tiles computed at one time (default: half
+    pass. `dtype`: float32 or float64 (default: that of the inputs). `positions`: of a network without readout, whose units keep their
+    positions, the kernels at equal positions of both points, (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for the tiles computed at one time (default: half
     of what is free); the result does not depend on it beyond rounding. `engine`: "threads", "processes", "dask" or
     "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run that was stopped goes on; see
     `grams.assemble`. Conventions and sources as in `kernel`.
@@ -149,7 +197,7 @@ def gram(
     a budget below one pair and for a store of something else; `RunError` when the disk is full or workers keep dying.
     """
     depths = chosen(depths)
-    asked = problem(network, x1, x2, kind=kind, depths=depths, dtype=dtype)
+    asked = problem(network, x1, x2, kind=kind, depths=depths, dtype=dtype, positions=positions)
     found = grams.assemble(asked, memory=memory, engine=engine, workers=workers, store=store, progress=progress)
     return _grams(found.matrices, found.error, depths is not None)
 
@@ -185,5 +233,6 @@ def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depth
     square = Points.of(first.astype(working)).square[:, None]
     gap = np.zeros_like(square)
     with _precision.enter(working):
-        found, error = propagate(layers, square, square, gap, features=float(first.shape[1]), kinds=kinds, several=several)
+        drawn = np.ones((), bool) if draws(network) else None
+        found, error = propagate(layers, square, square, gap, drawn, features=float(first.shape[1]), kinds=kinds, several=several)
         return _grams({name: _precision.to_host(value, working)[:, 0] for name, value in found.items()}, float(error), several)

@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, integer
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.layers import Dense, Folded, Layer, Moments, Sequential
+from kernelregime.infinite.positions import Positions, error_of, input_fields, kernels_of
+from kernelregime.layers import Dense, Folded, Layer, Moments, Sequential, draws, reach_of
 from kernelregime.layers.moments import signed
 
 
@@ -71,7 +73,7 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
     return Moments(norm1 / d, norm2 / d, gap, own, tilt, jnp.zeros((), gap.dtype), jnp.asarray(d, gap.dtype), gaussian=False)
 
 
-def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Kernels]:
+def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions = "own") -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
     x1 (N1, d), x2 (N2, d) (default x1). The dtype of the inputs is the dtype of the result; numbers in plain lists are taken in JAX's
@@ -95,9 +97,16 @@ def kernel(network: Layer, *, depths: Depths | None = None) -> Callable[..., Ker
     def compute(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"] | None = None) -> Kernels:
         first = _points("x1", x1)
         other = first if x2 is None else _points("x2", x2)
-        if first.ndim != 2 or other.ndim != 2 or first.shape[1] != other.shape[1]:
+        if first.ndim < 2 or first.shape[1:] != other.shape[1:]:
             raise fail("x1 (N1, d) and x2 (N2, d)", f"shapes {first.shape} and {other.shape}", "reshape them to one point a row")
-        start = input_moments(first, other)
+        own = jnp.eye(len(first), dtype=bool) if x2 is None and draws(network) else None
+        if first.ndim > 2:
+            if layers is not None:
+                raise fail("points (N, d) with depths=", f"shape {first.shape}", "cut the network yourself")
+            network.output_shape(first.shape[1:])  # which refuses what does not fit
+            after = network.propagate(input_fields(first, other, reach_of(network, positions), ntk=True, own=own))
+            return Kernels(kernels_of(after, "nngp"), kernels_of(after, "ntk"), error_of(after))
+        start = replace(input_moments(first, other), own=own)
         if layers is None:
             after = network.propagate(start)
             assert after.ntk is not None  # input_moments has asked for it

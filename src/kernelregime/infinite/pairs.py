@@ -98,11 +98,14 @@ def _gaps(rho: Array, place: Array, few: Array) -> Array:
 
 @compiled(static=("kinds", "several"))
 def propagate(
-    layers: Layer | Folded, k1: Any, k2: Any, gap: Any, *, features: float, kinds: tuple[str, ...], several: bool
+    layers: Layer | Folded, k1: Any, k2: Any, gap: Any, one: Any = None, *, features: float, kinds: tuple[str, ...], several: bool
 ) -> tuple[dict[str, Any], Any]:
-    """The kernels of each kind, with a last axis for several depths, and the quadrature error; infinite where a kernel is not finite."""
+    """The kernels of each kind, with a last axis for several depths, and the quadrature error; infinite where a kernel is not finite.
+
+    `one`: which pairs are one point, in one draw, of a network that draws anew for each (None: of another).
+    """
     own, error, units = jnp.zeros_like(gap) if "ntk" in kinds else None, jnp.zeros((), gap.dtype), jnp.asarray(features, gap.dtype)
-    start = Moments(k1, k2, gap, own, None, error, units, gaussian=False)
+    start = Moments(k1, k2, gap, own, None, error, units, gaussian=False, own=one)
     if not several:
         after = layers.propagate(start)
         found = {kind: getattr(after, kind) for kind in kinds}
@@ -118,7 +121,8 @@ class Pairs:
     """The pair function of an infinite-width kernel: kernels of the rows of `first` with those of `second` (None: those of `first`).
 
     `layers`: the network with its repeating blocks folded; with `several`, the kernels after each of its layers. `kinds`: which kernels.
-    `zonal`: the kernels as a polynomial, where they are one; pairs too close for it are propagated.
+    `zonal`: the kernels as a polynomial, where they are one; pairs too close for it are propagated. `draws`: whether a point with itself
+    is one draw of the network (`Dropout`).
     """
 
     layers: Layer | Folded
@@ -128,6 +132,7 @@ class Pairs:
     several: bool
     dtype: np.dtype
     zonal: Zonal | None = None
+    draws: bool = False
 
     def __call__(self, rows: slice, columns: slice) -> Block:
         """The kernels of one block, with a last axis for several depths, and the quadrature error."""
@@ -145,7 +150,10 @@ class Pairs:
         one = None if self.zonal is None or self.zonal.square is None else np.array([self.zonal.square], self.dtype)
         if self.zonal is None or i.size > FEW * rho.size:
             whole = _gaps(rho, place, filled(np.append(gap, gap[mirrored]), place.size))
-            return Block(*(self._propagate(k1[:, None], k2[None, :], whole) if one is None else self._propagate(one, one, whole)))
+            if one is not None:
+                return Block(*self._propagate(one, one, whole))
+            drawn = np.eye(len(k1), dtype=bool) if self.second is None and rows == columns else False
+            return Block(*self._propagate(k1[:, None], k2[None, :], whole, np.asarray(drawn) if self.draws else None))
         few, error = self._few(k1[i], k2[j], gap) if one is None else self._few(one, one, gap)
         values = {name: filled(np.append(value, value[mirrored]), place.size) for name, value in few.items()}
         found, more = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), place, values)
@@ -163,9 +171,9 @@ class Pairs:
         few, error = self._propagate(k1, k2, filled(bits.view(gap.dtype), padded(bits.size)))
         return {name: value[which] for name, value in few.items()}, error
 
-    def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: Any) -> tuple[dict[str, np.ndarray], float]:
+    def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: Any, drawn: np.ndarray | None = None) -> tuple[dict[str, np.ndarray], float]:
         features = float(self.first.scaled.shape[1])
-        found, error = propagate(self.layers, k1, k2, gap, features=features, kinds=self.kinds, several=self.several)
+        found, error = propagate(self.layers, k1, k2, gap, drawn, features=features, kinds=self.kinds, several=self.several)
         return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
 
 

@@ -1,6 +1,6 @@
 """The elementwise nonlinearity as a layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from kernelregime import activations
 from kernelregime._checks import fail
 from kernelregime.activations import Dual, Nonlinearity
-from kernelregime.layers.base import Layer, Shape
+from kernelregime.layers.base import Layer, Shape, State
 from kernelregime.layers.moments import Moments, gap_of
 
 
@@ -41,8 +41,11 @@ class Activation(Layer):
         """φ(x)."""
         return self.nonlinearity(x)
 
-    def propagate(self, moments: Moments) -> Moments:
+    def propagate(self, state: State) -> State:
         """Second moments and NTK after φ."""
+        return state.each(self._of_pair)
+
+    def _of_pair(self, moments: Moments) -> Moments:
         if not moments.gaussian:
             raise fail("a layer with random weights before an activation", "an activation or the raw input", "put a Dense layer between")
         dtype = moments.gap.dtype
@@ -53,7 +56,7 @@ class Activation(Layer):
         k1, k2 = dual.squares or _in(dtype, (phi.second_moment(moments.k1), phi.second_moment(moments.k2)))
         tilt = None if moments.tilt is None else dual.derivative * moments.tilt
         gap = gap_of(dual.one_minus, dual.one_plus)
-        return Moments(k1, k2, gap, ntk, tilt, error, moments.features, gaussian=False)
+        return replace(moments, k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=error, gaussian=False)
 
 
 def _in(dtype: Any, tree: Any) -> Any:

@@ -3,7 +3,7 @@
 import reprlib
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,23 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, integer
+from kernelregime.layers.fields import Fields
 from kernelregime.layers.moments import Moments
 
+State = Moments | Fields
 Shape = tuple[int, ...]
+Reach = Literal["each", "own", "all"]  # which pairs of positions a layer reads: those it is asked for, p = p' alone, or all
 
 
 class Layer(ABC):
-    """One layer, at finite and at infinite width. Data and parameters arrive in the calls; the layer holds hyperparameters only."""
+    """One layer, at finite and at infinite width. Data and parameters arrive in the calls; the layer holds hyperparameters only.
+
+    `reach`: of units with positions, which pairs of positions (p, p') the layer needs to know: "each" passes on what is asked of it,
+    "own" (flatten) needs p = p' alone, "all" (pooling, attention) needs all pairs.
+    """
+
+    reach: ClassVar[Reach] = "each"
+    in_turn: ClassVar[bool] = True  # of a layer made of `layers`: whether one follows another
 
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape:
@@ -35,8 +45,8 @@ class Layer(ABC):
         """The layer at finite width, for a batch of points."""
 
     @abstractmethod
-    def propagate(self, moments: Moments) -> Moments:
-        """The layer at infinite width: second moments and NTK after it, from those before."""
+    def propagate(self, state: State) -> State:
+        """The layer at infinite width: second moments and NTK after it, from those before; `Fields` where units have positions."""
 
 
 def check_key(key: Any) -> None:
@@ -62,3 +72,21 @@ def checked_shape(shape: Any) -> Shape:
     if not isinstance(shape, tuple | list):
         raise fail(wanted, reprlib.repr(shape), "give x.shape[1:] for a batch x of points")
     return tuple(integer("each number in shape", size) for size in shape)
+
+
+def reach_of(layer: Layer, after: str) -> str:
+    """Which pairs of positions ("own" or "all") a layer needs, where what follows it needs those of `after`."""
+    inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
+    if inner is None:
+        return after if layer.reach == "each" else layer.reach
+    if not layer.in_turn:
+        return "all" if any(reach_of(part, after) == "all" for part in inner) else "own"
+    for part in reversed(inner):
+        after = reach_of(part, after)
+    return after
+
+
+def draws(layer: Layer) -> bool:
+    """Whether a layer, or one in it, draws anew for each point, so that a point with itself is not the limit of two equal ones."""
+    inner = getattr(layer, "layers", None)
+    return any(draws(part) for part in inner) if inner is not None else bool(getattr(layer, "training", False))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernelregime._checks import counted, fail, integer, one_of, real
-from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
+from kernelregime.layers.base import Layer, Shape, State, check_key, checked_shape
 from kernelregime.layers.moments import Moments, affine
 
 PARAMETERIZATIONS = ("ntk", "standard")
@@ -44,7 +44,7 @@ class Dense(Layer):
             raise fail("s = (s_in, s_out)", repr(self.s), "give two width scales")
         object.__setattr__(self, "s", tuple(integer("a width scale of s", value) for value in self.s))
         for name in ("sigma_w2", "sigma_b2"):
-            _check_variance(f"{name} (a variance)", getattr(self, name))
+            check_variance(f"{name} (a variance)", getattr(self, name))
 
     @property
     def units(self) -> int:
@@ -86,13 +86,16 @@ class Dense(Layer):
             h = h / math.sqrt(self.s[0])
         return h if bias is None else h + bias.reshape((1,) * (h.ndim - 1) + (-1,))
 
-    def propagate(self, moments: Moments) -> Moments:
-        """Σ' and Θ' as in the class's text."""
+    def propagate(self, state: State) -> State:
+        """Σ' and Θ' as in the class's text; where units have positions, at each of them with the same weights."""
+        return state.each(self._of_pair)
+
+    def _of_pair(self, moments: Moments) -> Moments:
         dtype = moments.gap.dtype
         scale = jnp.asarray(self.sigma_w2, dtype)
         shift = None if self.sigma_b2 is None else jnp.asarray(self.sigma_b2, dtype)
         k1, k2, gap, tilt = affine(moments, scale, shift)
-        after = Moments(k1, k2, gap, None, tilt, moments.error, jnp.asarray(self.units, dtype), gaussian=True)
+        after = replace(moments, k1=k1, k2=k2, gap=gap, ntk=None, tilt=tilt, features=jnp.asarray(self.units, dtype), gaussian=True)
         if moments.ntk is None:
             return after
         ntk = self.parameterization == "ntk"
@@ -100,7 +103,7 @@ class Dense(Layer):
         return replace(after, ntk=scale * moments.ntk + own)
 
 
-def _check_variance(name: str, value: Any) -> None:
+def check_variance(name: str, value: Any) -> None:
     """Refuse what is known to be no variance. What JAX puts into specs passes: traced, stacked and placeholder values, gradients."""
     if value is None or isinstance(value, jax.Array):
         return

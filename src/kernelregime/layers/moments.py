@@ -1,16 +1,18 @@
 """The state that layers fold at infinite width: second moments of a pair of points, and their NTK."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from kernelregime.activations.angles import above_zero, safe_sqrt
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features"), meta_fields=("gaussian",))
+@partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features", "own"), meta_fields=("gaussian",))
 @dataclass(frozen=True)
 class Moments:
     """Second moments of one unit at pairs of points (x1, x2), elementwise for arrays of pairs that broadcast.
@@ -20,7 +22,8 @@ class Moments:
     the NNGP kernel is wanted. `tilt`: zeros, with the derivative of E z(x1)z(x2) at pairs with a zero vector, or None where no
     derivatives are wanted: there the covariance moves, and √(k1 k2)·ρ cannot tell. `error`: the quadrature errors so far, each
     relative to √(k1 k2), added up. `features`: units in the layer; `gaussian`: whether they are jointly Gaussian, as an
-    activation needs (static). For a pair with a zero vector ρ means nothing; any gap will do.
+    activation needs (static). `own`: which pairs are one point with itself, in one draw
+    (`Dropout`), or None where that is not needed. For a pair with a zero vector ρ means nothing; any gap will do.
     """
 
     k1: Float[Array, "..."]
@@ -31,6 +34,16 @@ class Moments:
     error: Float[Array, ""] | float
     features: Float[Array, ""]
     gaussian: bool
+    own: Bool[Array, "..."] | None = None
+
+    def each(self, change: "Callable[[Moments], Moments]") -> "Moments":
+        """The state after a layer that acts on every pair alike."""
+        return change(self)
+
+    @property
+    def dtype(self) -> Any:
+        """The working precision."""
+        return self.gap.dtype
 
     @property
     def w(self) -> Float[Array, "..."]:
@@ -60,14 +73,15 @@ class Moments:
 
 
 def gap_of(w: Array, v: Array) -> Array:
-    """`Moments.gap` from w = 1 - ρ and v = 1 + ρ, the smaller of which rounding may have made negative."""
+    """`Moments.gap` from w = 1 - ρ and v = 1 + ρ."""
     small = jnp.where(w <= v, w, v)
-    return signed(w <= v, above_zero(small))
+    return signed(w <= v, small)
 
 
 def signed(near: Array, small: Array) -> Array:
-    """`Moments.gap` from whether ρ >= 0 and the smaller of 1 ± ρ."""
-    return jnp.where(near, small, -small)
+    """`Moments.gap` from whether ρ >= 0 and the smaller of 1 ± ρ, which rounding may have made negative or -0: its sign is that of ρ."""
+    size = above_zero(small)
+    return jnp.where(near, size, -size)
 
 
 def covariance(k1: Array, k2: Array, rho: Array) -> Array:

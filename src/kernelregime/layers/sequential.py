@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail
-from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
+from kernelregime.layers.base import Layer, Shape, State, check_key, checked_shape
 from kernelregime.layers.moments import Moments
 
 Kept = dict[str, Array]  # kernels by their kind, a slot for every stop and one more
@@ -60,9 +60,9 @@ class Sequential(Layer):
             x = layer.apply(layer_params, x)
         return x
 
-    def propagate(self, moments: Moments) -> Moments:
+    def propagate(self, state: State) -> State:
         """The layers at infinite width, in order."""
-        return self.folded().propagate(moments)
+        return self.folded().propagate(state)
 
     def folded(self, stops: Sequence[int] = ()) -> "Folded":
         """The layers, their repeating blocks stacked; with `stops` (rising), those up to the last of them, marked at each."""
@@ -114,10 +114,10 @@ class _Run:
     marked: tuple[int, ...]
     repeats: int
 
-    def fold(self, moments: Moments, kept: Kept) -> tuple[Moments, Kept]:
+    def fold(self, moments: Any, kept: Kept) -> tuple[Any, Kept]:
         """The state after the run, and `kept` with the kernels after its marked layers put into their slots."""
 
-        def step(carry: tuple[Moments, Kept], unit: tuple[tuple[Layer, ...], Any]) -> tuple[tuple[Moments, Kept], None]:
+        def step(carry: tuple[Any, Kept], unit: tuple[tuple[Layer, ...], Any]) -> tuple[tuple[Any, Kept], None]:
             (state, found), (block, slots) = carry, unit
             for index, layer in enumerate(block):
                 state = layer.propagate(state)
@@ -128,7 +128,7 @@ class _Run:
 
         if self.repeats == 1:
             return step((moments, kept), (self.block, self.slots))[0]
-        units = (jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.gap.dtype), self.block), jnp.asarray(self.slots))
+        units = (jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.dtype), self.block), jnp.asarray(self.slots))
         first = jax.tree.map(lambda leaf: leaf[0], units)
         if not _same_form(jax.eval_shape(lambda m: step((m, {}), first)[0][0], moments), moments):
             moments, kept = step((moments, kept), first)[0]
@@ -157,9 +157,9 @@ class Folded:
     runs: tuple[_Run, ...]
     stops: int
 
-    def propagate(self, moments: Moments) -> Moments:
+    def propagate(self, state: State) -> State:
         """The state after the last layer."""
-        return reduce(lambda m, run: run.fold(m, {})[0], self.runs, moments)
+        return reduce(lambda m, run: run.fold(m, {})[0], self.runs, state)
 
     def stacked(self, moments: Moments, kinds: Sequence[str]) -> tuple[Moments, Kept]:
         """The state after the last layer, and the kernels of each kind ("nngp", "ntk") at all stops, along a first axis."""

@@ -1,0 +1,147 @@
+"""Layers side by side on one input, joined into one output: residual connections, products, concatenation."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernelregime._checks import fail, one_of
+from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
+from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
+from kernelregime.layers.moments import Moments
+
+Join = Literal["sum", "product", "concatenate"]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=())
+@dataclass(frozen=True)
+class Identity(Layer):
+    """x itself: the shortcut of a residual connection."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Unchanged."""
+        return shape
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[()]:
+        """No parameters."""
+        return ()
+
+    def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """x."""
+        return x
+
+    def propagate(self, state: Any) -> Any:
+        """Unchanged."""
+        return state
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("layers",), meta_fields=("join",))
+@dataclass(frozen=True)
+class Branches(Layer):
+    """Each of `layers` on the same input, their outputs joined: "sum", "product" (elementwise) or "concatenate" (channels).
+
+    A residual block is Branches((Sequential((...)), Identity())).
+
+    At infinite width outputs of branches with weights of their own are independent: Σ' = Σ_b Σ_b and Θ' = Σ_b Θ_b ("sum"); Σ' = Π_b Σ_b
+    and Θ' = Σ_b Θ_b Π_{c≠b} Σ_c ("product"); averages weighed by the numbers of channels ("concatenate"). Of sums and products at most
+    one branch may end in anything but weights of its own, or the branches would be correlated.
+    """
+
+    layers: tuple[Layer, ...]
+    join: Join = "sum"
+
+    in_turn: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        one_of("join", self.join, ("sum", "product", "concatenate"))
+        if len(self.layers) < 2:
+            raise fail("at least two branches", f"{len(self.layers)}", "give Branches((Sequential((...)), Identity()))")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """That of every branch, with the channels added up where they are concatenated."""
+        shapes = [layer.output_shape(shape) for layer in self.layers]
+        alike = shapes if self.join != "concatenate" else [s[:-1] for s in shapes]
+        if len(set(alike)) > 1:
+            raise fail(f"branches of one shape to {self.join}", ", ".join(map(str, shapes)), "change widths, strides or paddings")
+        return shapes[0] if self.join != "concatenate" else (*shapes[0][:-1], sum(s[-1] for s in shapes))
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[Any, ...]:
+        """One entry of parameters per branch."""
+        check_key(key)
+        shape = checked_shape(shape)
+        self.output_shape(shape)  # which refuses branches that do not fit
+        keys = jax.random.split(key, len(self.layers))
+        return tuple(layer.init(k, shape, dtype) for layer, k in zip(self.layers, keys, strict=True))
+
+    def apply(self, params: tuple[Any, ...], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """The outputs, joined."""
+        outputs = [layer.apply(p, x) for layer, p in zip(self.layers, params, strict=True)]
+        if self.join == "concatenate":
+            return jnp.concatenate(outputs, axis=-1)
+        return reduce(jnp.add if self.join == "sum" else jnp.multiply, outputs)
+
+    def propagate(self, state: Any) -> Any:
+        """Σ' and Θ' as in the class's text."""
+        after = [layer.propagate(state) for layer in self.layers]
+        if len({type(s) for s in after}) > 1:
+            raise fail("branches that all keep their positions, or none", "some of each", "pool or flatten in every branch")
+        if self.join != "concatenate":
+            bound = [layer for layer, s in zip(self.layers, after, strict=True) if not (weighted(layer) and s.gaussian)]
+            if len(bound) > 1:
+                names = ", ".join(type(layer).__name__ for layer in bound)
+                wanted = f"at most one branch of a {self.join} without weights of its own at its end"
+                raise fail(wanted, f"{len(bound)} ({names})", "end the others with a Dense or Conv layer")
+        if isinstance(state, Moments) or not isinstance(after[0], Fields):
+            return self._joined(after)
+        blocks = {
+            name: None if getattr(after[0], name) is None else self._joined([getattr(s, name) for s in after])
+            for name in ("cross", "first", "second")
+        }
+        return replace(after[0], **blocks)
+
+    def _joined(self, parts: list[Moments]) -> Moments:
+        error = reduce(jnp.add, [jnp.asarray(m.error) for m in parts])
+        if self.join == "product":
+            return _product(parts, error)
+        shares: list[Any] = [1.0] * len(parts)
+        features, gaussian = parts[0].features, all(m.gaussian for m in parts)
+        if self.join == "concatenate":
+            features, gaussian = reduce(jnp.add, [m.features for m in parts]), False
+            shares = [m.features / features for m in parts]
+        squares = [squares_of(m).map(*(3 * (partial(jnp.multiply, share),))) for m, share in zip(parts, shares, strict=True)]
+        total = Squares(*(reduce(jnp.add, values) for values in zip(*(_values(s) for s in squares), strict=True)))
+        ntk = None if parts[0].ntk is None else reduce(jnp.add, [share * m.ntk for m, share in zip(parts, shares, strict=True)])
+        return moments_of(total, parts[0], ntk, error=error, features=features, gaussian=gaussian)
+
+
+def weighted(layer: Layer) -> bool:
+    """Whether a layer, or one in it, draws weights."""
+    inner = getattr(layer, "layers", None)
+    if inner is not None:
+        return any(weighted(part) for part in inner)
+    return hasattr(layer, "sigma_w2")
+
+
+def _values(squares: Squares) -> tuple[Array, ...]:
+    return squares.k1, squares.k2, squares.apart, squares.across
+
+
+def _product(parts: list[Moments], error: Array) -> Moments:
+    """1 - ρ'ρ'' = (1 - ρ') + ρ'(1 - ρ''), and the same with the signs of what is nearer."""
+    k1, k2 = (reduce(jnp.multiply, [getattr(m, name) for m in parts]) for name in ("k1", "k2"))
+    ntk = None
+    if parts[0].ntk is not None:
+        terms = [m.ntk * math.prod([o.nngp for o in parts if o is not m], start=jnp.ones(())) for m in parts]
+        ntk = reduce(jnp.add, terms)
+    opposite, small = reduce(_both_signs, [(jnp.signbit(m.gap), m.small) for m in parts])
+    tilt = None if parts[0].tilt is None else jnp.zeros_like(small)
+    gap = jnp.where(opposite, -small, small)
+    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=error, gaussian=False)
+
+
+def _both_signs(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    return one[0] ^ other[0], one[1] + (1 - one[1]) * other[1]

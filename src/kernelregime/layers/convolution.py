@@ -1,0 +1,235 @@
+"""Convolutions: shared, and locally connected."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernelregime._checks import counted, fail, integer, one_of
+from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_shape
+from kernelregime.layers.dense import PARAMETERIZATIONS, check_variance
+from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
+from kernelregime.layers.moments import Moments
+from kernelregime.layers.windows import Padding, Window, each_tap, outside, windows_of
+
+SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H, W, C)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("sigma_w2", "sigma_b2"),
+    meta_fields=("channels", "window", "strides", "dilation", "padding", "parameterization", "shared", "transposed"),
+)
+@dataclass(frozen=True)
+class Conv(Layer):
+    """h(q) = Σ_t W_t x(p_t(q)) + b over the taps t of a window, for points (*positions, channels), channels last.
+
+    `channels`: outputs. `window`, `strides`, `dilation`: one number for each axis of positions (1, 2, 3, ...). `padding`: "SAME",
+    "VALID" or "CIRCULAR". Weights W ~ N(0, σ_w²/(n |t|)) for n input channels and |t| taps; `sigma_b2`, `parameterization` as in
+    `Dense`. `shared=False`: a locally connected layer, with weights and biases of its own at every position. `transposed=True`:
+    strides multiply the positions: with stride - 1 zeros after each position the windows move by one.
+
+    At infinite width (Garriga-Alonso et al. 2019; Novak et al. 2019; Arora et al. 2019, section 4)
+    Σ'(q, q') = σ_w²/|t| Σ_t Σ(p_t(q), p_t(q')) + σ_b², and Θ' = σ_w²/|t| Σ_t Θ(p_t(q), p_t(q')) + Σ'(q, q') ("ntk"), or
+    + n Σ_t Σ(p_t(q), p_t(q')) (+ 1) ("standard"). Not shared: both vanish at q ≠ q'.
+    """
+
+    channels: int
+    window: tuple[int, ...]
+    sigma_w2: Any = 1.0
+    sigma_b2: Any = None
+    strides: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] | None = None
+    padding: Padding = "SAME"
+    parameterization: Literal["ntk", "standard"] = "ntk"
+    shared: bool = True
+    transposed: bool = False
+
+    reach: ClassVar[Reach] = "each"
+
+    def __post_init__(self) -> None:
+        integer("channels", self.channels)
+        one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        if not 1 <= len(self.window) <= len(SPATIAL):
+            raise fail("a window of one number for each axis of positions", repr(self.window), "for images, write window=(3, 3)")
+        windows_of(self.window, self.strides, self.dilation, self.padding)
+        if self.transposed and not self.shared:
+            raise fail("a transposed convolution with shared weights", "shared=False", "leave one of the two out")
+        for name in ("sigma_w2", "sigma_b2"):
+            check_variance(f"{name} (a variance)", getattr(self, name))
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The window along each axis of positions, of a transposed layer those between zeros."""
+        return windows_of(self.window, None if self.transposed else self.strides, self.dilation, self.padding)
+
+    @property
+    def spacing(self) -> tuple[int, ...]:
+        """How many positions there are for one of the input, with zeros at all but the first of them."""
+        return tuple(self.strides) if self.transposed and self.strides else (1,) * len(self.window)
+
+    @property
+    def taps(self) -> int:
+        """|t|, positions in a window."""
+        return math.prod(self.window)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(*positions, channels), with as many positions as there are windows."""
+        _check_points(shape, len(self.window))
+        return (*(w.length(n * gap) for w, n, gap in zip(self.windows, shape, self.spacing, strict=False)), self.channels)
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> dict[str, Array]:
+        """{"w": (*window, n, channels), "b": (channels,) unless there is no bias}; not shared: with the positions first."""
+        check_key(key)
+        shape = checked_shape(shape)
+        places = () if self.shared else self.output_shape(shape)[:-1]
+        self.output_shape(shape)  # which refuses points of another number of axes
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        key_w, key_b = jax.random.split(key)
+        params = {"w": jax.random.normal(key_w, (*places, *self.window, shape[-1], self.channels), dtype)}
+        if self.sigma_b2 is not None:
+            params["b"] = jax.random.normal(key_b, (*places, self.channels), dtype)
+        if self.parameterization == "standard":
+            variances = {"w": jnp.asarray(self.sigma_w2, dtype) / (shape[-1] * self.taps), "b": self.sigma_b2}
+            params = {name: jnp.sqrt(jnp.asarray(variances[name], dtype)) * value for name, value in params.items()}
+        return params
+
+    def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """W * x + b."""
+        n = params["w"].shape[-2]
+        if x.ndim != len(self.window) + 2 or x.shape[-1] != n:
+            wanted = f"inputs (N, {', '.join(SPATIAL[: len(self.window)])}, {counted(n, 'channel')})"
+            raise fail(wanted, f"shape {x.shape}", "give channels last")
+        x, windows = padded(spread(x, self.spacing, 1), self.windows), self.windows
+        if self.shared:
+            names = SPATIAL[: len(windows)]
+            strides, dilation = tuple(w.stride for w in windows), tuple(w.dilation for w in windows)
+            layout = (f"N{names}C", f"{names}IO", f"N{names}C")
+            h = jax.lax.conv_general_dilated(x, params["w"], strides, "VALID", rhs_dilation=dilation, dimension_numbers=layout)
+        else:
+            weights = params["w"].reshape(*params["w"].shape[: len(windows)], self.taps, n, self.channels)
+            h = jnp.einsum("tn...i,...tio->n...o", taken(x, windows, params["w"].shape), weights)
+        bias = params.get("b")
+        if self.parameterization == "ntk":
+            h = jnp.sqrt(jnp.asarray(self.sigma_w2, h.dtype) / (n * self.taps)) * h
+            bias = None if bias is None else jnp.sqrt(jnp.asarray(self.sigma_b2, h.dtype)) * bias
+        return h if bias is None else h + bias.reshape((1,) * (h.ndim - bias.ndim) + bias.shape)
+
+    def propagate(self, state: Any) -> Any:
+        """Σ' and Θ' as in the class's text."""
+        check_axes(state, len(self.window))
+        return state.each(partial(self._of_pair, axes=state.axes, positions=state.positions))
+
+    def _of_pair(self, moments: Moments, *, axes: int, positions: str) -> Moments:
+        windows, dtype = self.windows, moments.gap.dtype
+        other = axes if positions == "all" else 0
+
+        def total(x: Array, starts: Sequence[int]) -> Array:
+            for axis, window in enumerate(windows):
+                x = window.total(x, [start + axis for start in starts])
+            return x
+
+        both = [0, other] if positions == "all" else [0]
+        scale = jnp.asarray(self.sigma_w2, dtype) / self.taps
+        shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
+        squares = squares_of(moments)
+        theta = moments.ntk
+        if any(gap > 1 for gap in self.spacing):
+            squares, theta = self._spread(squares, theta, axes, positions)
+        sums = squares.map(lambda k: total(k, [0]), lambda k: total(k, [other]), lambda c: total(c, both))
+        if positions == "all":
+            sums = self._with_edges(sums, squares, axes)
+        after = Squares(scale * sums.k1 + shift, scale * sums.k2 + shift, scale * sums.apart, scale * sums.across + 2 * shift)
+        ntk = None
+        if theta is not None:
+            own = (after.across - after.apart) / 2
+            if self.parameterization == "standard":
+                own = moments.features * (sums.across - sums.apart) / 2 + int(self.sigma_b2 is not None)
+            ntk = scale * total(theta, both) + own
+        if not self.shared and positions == "all":
+            same = alone(after.apart.shape, axes)
+            middle = (after.k1 + after.k2) / 2
+            after = Squares(after.k1, after.k2, jnp.where(same, after.apart, middle), jnp.where(same, after.across, middle))
+            ntk = None if ntk is None else jnp.where(same, ntk, 0)
+        return moments_of(after, moments, ntk, features=jnp.asarray(self.channels, dtype), gaussian=True)
+
+    def _spread(self, squares: Squares, ntk: Array | None, axes: int, positions: str) -> tuple[Squares, Array | None]:
+        """With zeros between the positions: between one of them and a unit, apart and across are half of its variance."""
+        other = axes if positions == "all" else 0
+
+        def both(x: Array) -> Array:
+            return spread(spread(x, self.spacing, 0), self.spacing, other) if other else spread(x, self.spacing, 0)
+
+        k1, k2 = spread(squares.k1, self.spacing, 0), spread(squares.k2, self.spacing, other)
+        units = both(jnp.ones(squares.apart.shape, bool))
+        apart, across = (jnp.where(units, both(x), (k1 + k2) / 2) for x in (squares.apart, squares.across))
+        return Squares(k1, k2, apart, across), None if ntk is None else both(ntk)
+
+    def _with_edges(self, sums: Squares, before: Squares, axes: int) -> Squares:
+        """With the taps that are inside for one of the two positions only: there one unit is 0, and the other as it is."""
+        lengths = before.apart.shape[:axes]
+        out = outside(self.windows, lengths)
+        if not out.any():
+            return sums
+        ones, edge = (1,) * axes, jnp.zeros((), before.apart.dtype)
+        for k, start in ((before.k1, 0), (before.k2, axes)):
+            missing = out.reshape(len(out), *ones, *out.shape[1:]) if start == 0 else out.reshape(*out.shape, *ones)
+            for tap, where in zip(each_tap(k, self.windows, start), missing, strict=True):
+                if where.any():
+                    edge = edge + tap * jnp.asarray(where.reshape(*where.shape, *(1,) * (k.ndim - 2 * axes)), k.dtype)
+        return replace(sums, apart=sums.apart + edge / 2, across=sums.across + edge / 2)
+
+
+def spread(x: Array, spacing: Sequence[int], start: int) -> Array:
+    """With zeros after each position of the axes from `start`, so many positions in all for one."""
+    for axis, gap in enumerate(spacing, start):
+        if gap > 1:
+            wide = jnp.stack([x, *[jnp.zeros_like(x)] * (gap - 1)], axis=axis + 1)
+            x = wide.reshape(*x.shape[:axis], gap * x.shape[axis], *x.shape[axis + 1 :])
+    return x
+
+
+def padded(x: Float[Array, "n ..."], windows: Sequence[Window]) -> Array:
+    """Points (N, *positions, C) with the margins that the windows read."""
+    for axis, window in enumerate(windows, start=1):
+        widths = [window.margins(x.shape[axis]) if a == axis else (0, 0) for a in range(x.ndim)]
+        x = jnp.pad(x, widths, mode="wrap" if window.padding == "CIRCULAR" else "constant")
+    return x
+
+
+def taken(x: Array, windows: Sequence[Window], outputs: Sequence[int]) -> Array:
+    """What each tap reads, (taps, N, *outputs, C), of `padded` points."""
+    taps = x[None]
+    for axis, (window, length) in enumerate(zip(windows, outputs, strict=False), start=2):
+        starts = [t * window.dilation for t in range(window.size)]
+        last = (length - 1) * window.stride + 1
+        parts = [jax.lax.slice_in_dim(taps, start, start + last, window.stride, axis) for start in starts]
+        taps = jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
+    return taps
+
+
+def check_axes(state: Any, axes: int) -> None:
+    """`InputError` unless units have so many axes of positions."""
+    if not isinstance(state, Fields) or state.axes != axes:
+        found = f"{state.axes} axes" if isinstance(state, Fields) else "none"
+        raise fail(f"points with {counted(axes, 'axis')} of positions", found, "give points (N, *positions, channels)")
+
+
+def alone(shape: Shape, axes: int) -> Array:
+    """Where the two positions are one, for arrays (*P, *P', ...); everywhere, where there are no pairs of positions."""
+    same = jnp.ones((1,) * len(shape), bool)
+    for axis in range(axes):
+        sizes = [shape[a] if a in (axis, axes + axis) else 1 for a in range(len(shape))]
+        same = same & jnp.eye(shape[axis], dtype=bool).reshape(sizes)
+    return same
+
+
+def _check_points(shape: Shape, axes: int) -> None:
+    if len(shape) != axes + 1:
+        names = ", ".join(SPATIAL[:axes])
+        raise fail(f"points ({names}, channels) under a window of {counted(axes, 'number')}", f"shape {shape}", "reshape x, channels last")

@@ -1,0 +1,111 @@
+"""Fixed maps of positions: resized images, and parts of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from kernelregime._checks import fail, integer, one_of
+from kernelregime.layers.base import Layer, Reach, Shape
+from kernelregime.layers.convolution import check_axes
+from kernelregime.layers.moments import Moments
+from kernelregime.layers.pooling import mixed, positions_of
+
+Method = Literal["nearest", "linear", "cubic", "lanczos3", "lanczos5"]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=("positions", "method", "antialias"))
+@dataclass(frozen=True)
+class Resize(Layer):
+    """Points resized to so many `positions` along each axis, by interpolation with the `method` of `jax.image.resize`."""
+
+    positions: tuple[int, ...]
+    method: Method = "linear"
+    antialias: bool = True
+
+    reach: ClassVar[Reach] = "all"
+
+    def __post_init__(self) -> None:
+        one_of("method", self.method, ("nearest", "linear", "cubic", "lanczos3", "lanczos5"))
+        for length in self.positions:
+            integer("a number of positions", length)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(*positions, channels)."""
+        if len(shape) != len(self.positions) + 1:
+            raise fail(f"points with {len(self.positions)} axes of positions, and channels", f"shape {shape}", "reshape x, channels last")
+        return (*self.positions, shape[-1])
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[()]:
+        """No parameters."""
+        return ()
+
+    def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Resized."""
+        shape = (len(x), *self.output_shape(x.shape[1:]))
+        return jax.image.resize(x, shape, self.method, antialias=self.antialias)
+
+    def propagate(self, state: Any) -> Any:
+        """Σ'(q, q') = Σ_pp' m_qp m_q'p' Σ(p, p') with the weights m of the interpolation, and the same for Θ."""
+        check_axes(state, len(self.positions))
+        maps = [self._map(n, length, state.dtype) for n, length in zip(positions_of(state), self.positions, strict=True)]
+
+        def along(x: Array, start: int) -> Array:
+            for axis, weights in enumerate(maps, start):
+                x = jnp.moveaxis(jnp.tensordot(weights, x, axes=(1, axis), precision="highest"), 0, axis)
+            return x
+
+        return mixed(state, along, lambda x, _: x)
+
+    def _map(self, n: int, length: int, dtype: Any) -> Array:
+        return jax.image.resize(jnp.eye(n, dtype=dtype), (length, n), self.method, antialias=self.antialias)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=("slices",))
+@dataclass(frozen=True)
+class Crop(Layer):
+    """Some of the positions: for each axis (start, stop, step), as in x[start:stop:step]."""
+
+    slices: tuple[tuple[int | None, int | None, int | None], ...]
+
+    reach: ClassVar[Reach] = "each"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(*positions, channels)."""
+        if len(shape) != len(self.slices) + 1:
+            raise fail(f"points with {len(self.slices)} axes of positions, and channels", f"shape {shape}", "reshape x, channels last")
+        left = tuple(len(np.arange(n)[slice(*part)]) for n, part in zip(shape, self.slices, strict=False))
+        if 0 in left:
+            raise fail("slices that leave some positions", f"{self.slices} of {shape[:-1]}", "give other slices")
+        return (*left, shape[-1])
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[()]:
+        """No parameters."""
+        return ()
+
+    def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """The part of x."""
+        self.output_shape(x.shape[1:])
+        return x[(slice(None), *(slice(*part) for part in self.slices))]
+
+    def propagate(self, state: Any) -> Any:
+        """Σ and Θ at the positions that are left."""
+        check_axes(state, len(self.slices))
+        self.output_shape((*positions_of(state), 1))
+        parts = [slice(*part) for part in self.slices]
+        return state.each(partial(_part, parts=parts * (2 if state.positions == "all" else 1)))
+
+
+def _part(moments: Moments, *, parts: Sequence[slice]) -> Moments:
+    def of(x: Array | None) -> Any:
+        # an axis along which a variance is one number for all has nothing to leave out
+        return None if x is None else x[tuple(part if n > 1 else slice(None) for part, n in zip(parts, x.shape, strict=False))]
+
+    m = moments
+    return replace(m, k1=of(m.k1), k2=of(m.k2), gap=of(m.gap), ntk=of(m.ntk), tilt=of(m.tilt))
+

@@ -1,0 +1,114 @@
+"""Sums over sliding windows of positions, along one axis or along two that move together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from kernelregime._checks import fail, integer, one_of
+
+Padding = Literal["SAME", "VALID", "CIRCULAR"]
+PADDINGS = ("SAME", "VALID", "CIRCULAR")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Along one axis: taps t = 0 … `size` - 1 at `stride`·q + `dilation`·t - low, for every output position q.
+
+    "VALID" has no position outside the axis; "SAME" has ⌈n/stride⌉ outputs and zeros outside, one more above than below where their
+    number is odd; "CIRCULAR" the same with the other end of the axis in place of zeros.
+    """
+
+    size: int
+    stride: int
+    dilation: int
+    padding: Padding
+
+    @property
+    def reach(self) -> int:
+        """Positions from the first tap to the last, both counted."""
+        return (self.size - 1) * self.dilation + 1
+
+    def length(self, n: int) -> int:
+        """Output positions along an axis of n."""
+        outputs = -(-n // self.stride) if self.padding != "VALID" else (n - self.reach) // self.stride + 1
+        if outputs < 1:
+            raise fail(f"at least {self.reach} positions under a window", f"{n}", "give larger images or padding='SAME'")
+        return outputs
+
+    def margins(self, n: int) -> tuple[int, int]:
+        """Positions added below and above an axis of n."""
+        if self.padding == "VALID":
+            return 0, 0
+        missing = max((self.length(n) - 1) * self.stride + self.reach - n, 0)
+        return missing // 2, missing - missing // 2
+
+    def counts(self, n: int) -> np.ndarray:
+        """How many taps of each output position are on the axis."""
+        if self.padding == "CIRCULAR":
+            return np.full(self.length(n), self.size)
+        low, high = self.margins(n)
+        inside = np.pad(np.ones(n, int), (low, high))
+        return sum((inside[part] for part in self.slices(n)), np.zeros(self.length(n), int))
+
+    def total(self, x: Array, axes: Sequence[int]) -> Array:
+        """Σ_t over the taps, with all `axes` (of one length) at the same tap."""
+        n = x.shape[axes[0]]
+        low, high = self.margins(n)
+        if low or high:
+            widths = [(low, high) if axis in axes else (0, 0) for axis in range(x.ndim)]
+            x = jnp.pad(x, widths, mode="wrap" if self.padding == "CIRCULAR" else "constant")
+        parts = [x[tuple(part if axis in axes else slice(None) for axis in range(x.ndim))] for part in self.slices(n)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def slices(self, n: int) -> list[slice]:
+        """What each tap reads of an axis of n with its margins."""
+        last = (self.length(n) - 1) * self.stride
+        return [slice(t * self.dilation, t * self.dilation + last + 1, self.stride) for t in range(self.size)]
+
+
+def outside(windows: Sequence[Window], lengths: Sequence[int]) -> np.ndarray:
+    """Which taps of which output positions are on no position, (taps, *outputs)."""
+    inside = np.ones((1,) * (1 + len(windows)), bool)
+    for axis, (window, n) in enumerate(zip(windows, lengths, strict=True)):
+        low, high = (0, 0) if window.padding == "CIRCULAR" else window.margins(n)
+        own = np.pad(np.ones(n, bool), (low, high), constant_values=False)
+        if window.padding == "CIRCULAR":
+            own = np.ones(n + sum(window.margins(n)), bool)
+        parts = np.stack([own[part] for part in window.slices(n)])  # (taps, outputs)
+        shape = [len(parts), *(parts.shape[1] if a == axis else 1 for a in range(len(windows)))]
+        both = inside[:, None] & parts.reshape(1, *shape)
+        inside = both.reshape(-1, *both.shape[2:])
+    return ~inside
+
+
+def each_tap(x: Array, windows: Sequence[Window], start: int) -> list[Array]:
+    """What each tap reads of the axes from `start`, zeros outside; in the order of `outside`."""
+    parts = [x]
+    for axis, window in enumerate(windows, start):
+        n = x.shape[axis]
+        widths = [window.margins(n) if a == axis else (0, 0) for a in range(x.ndim)]
+        wide = [jnp.pad(part, widths, mode="wrap" if window.padding == "CIRCULAR" else "constant") for part in parts]
+        parts = [part[(slice(None),) * axis + (taken,)] for part in wide for taken in window.slices(n)]
+    return parts
+
+
+def windows_of(sizes: Sequence[int], strides: Sequence[int] | None, dilation: Sequence[int] | None, padding: str) -> tuple[Window, ...]:
+    """A window for each axis; `InputError` for numbers of them that do not agree."""
+    one_of("padding", padding, PADDINGS)
+    ones = (1,) * len(sizes)
+    parts = {"strides": tuple(strides or ones), "dilation": tuple(dilation or ones)}
+    for name, given in parts.items():
+        if len(given) != len(sizes):
+            raise fail(f"{len(sizes)} {name}, one for each axis of the window", repr(given), "give one number an axis")
+    numbers = zip(sizes, parts["strides"], parts["dilation"], strict=True)
+    return tuple(
+        Window(integer("a window size", size), integer("a stride", stride), integer("a dilation", apart), padding)  # type: ignore[arg-type]
+        for size, stride, apart in numbers
+    )
