@@ -10,7 +10,22 @@ from compiling import quick
 
 from kernelregime import activations, infinite, layers, networks
 from kernelregime.activations import Nonlinearity
-from kernelregime.layers import Activation, Dense, Layer, Sequential
+from kernelregime.layers import (
+    Activation,
+    Branches,
+    Conv,
+    Crop,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Layer,
+    LayerNorm,
+    Pool,
+    Resize,
+    Sequential,
+)
 
 # Every activation with values, with its default parameters and, where it has a family or parameters that change its form, others.
 ACTIVATIONS: dict[str, Nonlinearity] = {
@@ -38,6 +53,16 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "Dense": (Dense(6, 1.5, 0.2), (4,)),
     "Activation": (Activation("relu"), (4,)),
     "Sequential": (Sequential((Dense(6, 1.5), Activation("erf"), Dense(3, 1.1, 0.1, "standard"))), (4,)),
+    "Branches": (Branches((Sequential((Dense(6, 1.5), Activation("erf"), Dense(4, 1.1))), Identity())), (4,)),
+    "Conv": (Conv(6, (3, 2), 1.5, 0.2, strides=(1, 2), dilation=(2, 1)), (5, 6, 3)),
+    "Crop": (Crop(((1, None, 2), (0, 3, None))), (5, 6, 3)),
+    "Dropout": (Dropout(0.8), (4,)),
+    "Flatten": (Flatten(), (5, 6, 3)),
+    "GlobalPool": (GlobalPool("sum"), (5, 6, 3)),
+    "Identity": (Identity(), (4,)),
+    "LayerNorm": (LayerNorm("all", 0.1), (5, 6, 3)),
+    "Pool": (Pool((2, 3), (1, 2), "SAME", edges="inside"), (5, 6, 3)),
+    "Resize": (Resize((3, 8), "cubic"), (5, 6, 3)),
 }
 
 # Networks of every preset.
@@ -55,7 +80,58 @@ NETWORKS: dict[str, Sequential] = {
 }
 
 
-PRESETS = {"mlp"}
+_WEIGHTS = {"sigma_w2": 1.6, "sigma_b2": 0.1}
+_ENDS = {"pool": GlobalPool(), "flatten": Flatten()}
+
+
+def _on_images(*layers: Layer, end: str = "pool") -> Sequential:
+    return Sequential((*layers, _ENDS[end], Dense(1, 1.3, 0.2)))
+
+
+# Networks on points with positions, and the shape of a point; one for every way in which positions are mixed.
+IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
+    **{
+        f"{padding}, stride {stride}, {end}": (
+            _on_images(Conv(24, (3, 2), **_WEIGHTS, strides=(stride, 1), padding=padding), Activation("relu"), end=end),
+            (4, 3, 2),
+        )
+        for padding in ("SAME", "VALID", "CIRCULAR")
+        for stride in (1, 2)
+        for end in ("pool", "flatten")
+    },
+    "one axis, dilated": (_on_images(Conv(24, (3,), **_WEIGHTS, dilation=(2,)), Activation("erf")), (6, 2)),
+    "three axes": (_on_images(Conv(24, (2, 1, 2), **_WEIGHTS), Activation("relu")), (2, 2, 3, 2)),
+    "transposed": (_on_images(Conv(24, (3, 2), **_WEIGHTS, strides=(2, 1), transposed=True), Activation("relu")), (2, 3, 2)),
+    "locally connected": (_on_images(Conv(24, (2, 2), **_WEIGHTS, shared=False), Activation("relu")), (3, 3, 2)),
+    "standard parameterization": (
+        _on_images(Conv(24, (2, 2), **_WEIGHTS, parameterization="standard"), Activation("relu"), end="flatten"),
+        (3, 3, 2),
+    ),
+    "weights at every position alone": (_on_images(Dense(24, 1.6, 0.1), Activation("relu")), (3, 2)),
+    "mean pooling before": (_on_images(Pool((2, 2), (1, 1), "SAME"), Conv(24, (2, 2), **_WEIGHTS), Activation("relu")), (3, 3, 2)),
+    "mean pooling inside the image": (
+        _on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Pool((2, 2), (2, 2), "SAME", edges="inside"), end="flatten"),
+        (3, 3, 2),
+    ),
+    "sum pooling": (_on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Pool((2, 2), (1, 1), "SAME", "sum")), (3, 3, 2)),
+    "resized": (_on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Resize((2, 5), "cubic")), (3, 4, 2)),
+    "cropped": (
+        _on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Crop(((1, None, None), (None, None, 2))), end="flatten"),
+        (3, 4, 2),
+    ),
+    "concatenated": (
+        _on_images(
+            Branches(
+                (Sequential((Conv(16, (2, 2), **_WEIGHTS), Activation("relu"))), Sequential((Conv(8, (3, 3), 0.7), Activation("erf")))),
+                "concatenate",
+            )
+        ),
+        (3, 3, 2),
+    ),
+}
+
+
+PRESETS = {"mlp", "cnn", "myrtle", "resnet"}
 
 
 TRACED: Counter[Any] = Counter()  # how often each structure of network and inputs was traced

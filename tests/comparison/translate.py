@@ -63,7 +63,14 @@ def _conv(
     window, variances = tuple(filter_shape), (W_std * W_std, _variance(b_std))
     apart = tuple(strides) if strides else None
     return Conv(
-        out_chan, window, *variances, strides=apart, padding=padding, parameterization=parameterization, shared=shared, transposed=transposed
+        out_chan,
+        window,
+        *variances,
+        strides=apart,
+        padding=padding,
+        parameterization=parameterization,
+        shared=shared,
+        transposed=transposed,
     )
 
 

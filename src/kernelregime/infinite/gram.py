@@ -184,10 +184,11 @@ def gram(
 ) -> Grams:
     """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays or in a store.
 
-    x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C); x2 alike or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp",
-    "ntk" or both. `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one
-    pass. `dtype`: float32 or float64 (default: that of the inputs). `positions`: of a network without readout, whose units keep their
-    positions, the kernels at equal positions of both points, (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for the tiles computed at one time (default: half
+    x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C); x2 alike or None (symmetric: half is computed; the diagonal
+    as `diagonal` gives it, to rounding). `kind`: "nngp", "ntk" or both. `depths`: the kernels of the network cut after its d-th `Dense`
+    layer, for each d of these rising numbers, in one pass (points (N, d) only). `dtype`: float32 or float64 (default: that of the
+    inputs). `positions`: of a network whose units keep their positions to the end, the kernels at equal positions of both points,
+    (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for the tiles computed at one time (default: half
     of what is free); the result does not depend on it beyond rounding. `engine`: "threads", "processes", "dask" or
     "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run that was stopped goes on; see
     `grams.assemble`. Conventions and sources as in `kernel`.

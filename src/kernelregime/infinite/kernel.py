@@ -76,12 +76,14 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
 def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions = "own") -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
-    x1 (N1, d), x2 (N2, d) (default x1). The dtype of the inputs is the dtype of the result; numbers in plain lists are taken in JAX's
-    default float. The function is pure: it can be jitted, vmapped and differentiated, with respect to the inputs (gradients are finite
-    at x1 = x2, where the NTK of a kinked activation has no derivative and zero is taken for that term) and to the variances in
-    `network`.
+    x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C). The dtype of
+    the inputs is the dtype of the result; numbers in plain lists are taken in JAX's default float. The function is pure: it can be
+    jitted, vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2, where the NTK of a kinked activation
+    has no derivative and zero is taken for that term; of points with positions they leave out what a position of zeros would gain) and
+    to the variances in `network`.
 
-    `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass.
+    `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `positions`:
+    as in `gram`.
 
     Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs that are not 2-d or hold no
     floats, for float64 where JAX has none, and for depths the network does not have.
@@ -104,7 +106,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
             if layers is not None:
                 raise fail("points (N, d) with depths=", f"shape {first.shape}", "cut the network yourself")
             network.output_shape(first.shape[1:])  # which refuses what does not fit
-            after = network.propagate(input_fields(first, other, reach_of(network, positions), ntk=True, own=own))
+            after: Any = network.propagate(input_fields(first, other, reach_of(network, positions), ntk=True, own=own))
             return Kernels(kernels_of(after, "nngp"), kernels_of(after, "ntk"), error_of(after))
         start = replace(input_moments(first, other), own=own)
         if layers is None:

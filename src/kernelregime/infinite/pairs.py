@@ -107,7 +107,7 @@ def propagate(
     own, error, units = jnp.zeros_like(gap) if "ntk" in kinds else None, jnp.zeros((), gap.dtype), jnp.asarray(features, gap.dtype)
     start = Moments(k1, k2, gap, own, None, error, units, gaussian=False, own=one)
     if not several:
-        after = layers.propagate(start)
+        after: Any = layers.propagate(start)
         found = {kind: getattr(after, kind) for kind in kinds}
     else:
         assert isinstance(layers, Folded)  # `cut` has made it

@@ -61,7 +61,7 @@ def kernels_of(state: Any, kind: str) -> Array:
 
 def error_of(state: Any) -> Array:
     """The quadrature error after the last layer."""
-    return state.error if isinstance(state, Moments) else state.cross.error
+    return jnp.asarray(state.error if isinstance(state, Moments) else state.cross.error)
 
 
 @compiled(static=("kinds", "positions"))

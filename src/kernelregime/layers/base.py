@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, integer
-from kernelregime.layers.fields import Fields
+from kernelregime.layers.fields import Fields, Positions
 from kernelregime.layers.moments import Moments
 
 State = Moments | Fields
@@ -74,7 +74,7 @@ def checked_shape(shape: Any) -> Shape:
     return tuple(integer("each number in shape", size) for size in shape)
 
 
-def reach_of(layer: Layer, after: str) -> str:
+def reach_of(layer: Layer, after: Positions) -> Positions:
     """Which pairs of positions ("own" or "all") a layer needs, where what follows it needs those of `after`."""
     inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
     if inner is None:

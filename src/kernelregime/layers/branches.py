@@ -1,6 +1,5 @@
 """Layers side by side on one input, joined into one output: residual connections, products, concatenation."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any, ClassVar, Literal
@@ -31,7 +30,7 @@ class Identity(Layer):
         return ()
 
     def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """x."""
+        """X."""
         return x
 
     def propagate(self, state: Any) -> Any:
@@ -86,7 +85,7 @@ class Branches(Layer):
 
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
-        after = [layer.propagate(state) for layer in self.layers]
+        after: list[Any] = [layer.propagate(state) for layer in self.layers]
         if len({type(s) for s in after}) > 1:
             raise fail("branches that all keep their positions, or none", "some of each", "pool or flatten in every branch")
         if self.join != "concatenate":
@@ -97,11 +96,8 @@ class Branches(Layer):
                 raise fail(wanted, f"{len(bound)} ({names})", "end the others with a Dense or Conv layer")
         if isinstance(state, Moments) or not isinstance(after[0], Fields):
             return self._joined(after)
-        blocks = {
-            name: None if getattr(after[0], name) is None else self._joined([getattr(s, name) for s in after])
-            for name in ("cross", "first", "second")
-        }
-        return replace(after[0], **blocks)
+        alone = [None if side[0] is None else self._joined(side) for side in ([s.first for s in after], [s.second for s in after])]
+        return replace(after[0], cross=self._joined([s.cross for s in after]), first=alone[0], second=alone[1])
 
     def _joined(self, parts: list[Moments]) -> Moments:
         error = reduce(jnp.add, [jnp.asarray(m.error) for m in parts])
@@ -134,9 +130,10 @@ def _product(parts: list[Moments], error: Array) -> Moments:
     """1 - ρ'ρ'' = (1 - ρ') + ρ'(1 - ρ''), and the same with the signs of what is nearer."""
     k1, k2 = (reduce(jnp.multiply, [getattr(m, name) for m in parts]) for name in ("k1", "k2"))
     ntk = None
-    if parts[0].ntk is not None:
-        terms = [m.ntk * math.prod([o.nngp for o in parts if o is not m], start=jnp.ones(())) for m in parts]
-        ntk = reduce(jnp.add, terms)
+    thetas = [m.ntk for m in parts if m.ntk is not None]
+    if thetas:
+        others = [reduce(jnp.multiply, [o.nngp for o in parts if o is not m]) for m in parts]
+        ntk = reduce(jnp.add, [theta * other for theta, other in zip(thetas, others, strict=True)])
     opposite, small = reduce(_both_signs, [(jnp.signbit(m.gap), m.small) for m in parts])
     tilt = None if parts[0].tilt is None else jnp.zeros_like(small)
     gap = jnp.where(opposite, -small, small)

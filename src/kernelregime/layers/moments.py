@@ -12,7 +12,9 @@ from jaxtyping import Array, Bool, Float
 from kernelregime.activations.angles import above_zero, safe_sqrt
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features", "own"), meta_fields=("gaussian",))
+@partial(
+    jax.tree_util.register_dataclass, data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features", "own"), meta_fields=("gaussian",)
+)
 @dataclass(frozen=True)
 class Moments:
     """Second moments of one unit at pairs of points (x1, x2), elementwise for arrays of pairs that broadcast.

@@ -63,8 +63,8 @@ class Pool(Layer):
         factor = 1.0
         for axis, length in enumerate(x.shape[1:-1]):
             per = self._factor(axis, length) / self.windows[axis].counts(length)
-            factor = factor * per.reshape(-1, *(1,) * (len(outputs) - 1 - axis))
-        return sums * jnp.asarray(factor, x.dtype)
+            factor = factor * per.reshape(-1, *(1,) * (len(outputs) - 2 - axis))
+        return sums * jnp.asarray(factor, x.dtype).reshape(1, *outputs[:-1], 1)
 
     def propagate(self, state: Any) -> Any:
         """Σ'(q, q') = Σ_pp' m_qp m_q'p' Σ(p, p'), and the same for Θ, where m are the weights of the positions."""
@@ -78,7 +78,7 @@ class Pool(Layer):
 
         def weighed(x: Array, start: int) -> Array:
             """Times the sum of the weights of each output position along the axes from `start`, of which `x` has the outputs."""
-            for axis, (window, length) in enumerate(zip(self.windows, lengths, strict=True)):
+            for axis, length in enumerate(lengths):
                 x = x * _column(self._factor(axis, length), x, start + axis)
             return x
 
@@ -194,7 +194,7 @@ def mixed(state: Fields, along: Any, weighed: Any) -> Fields:
         centred = Squares(k1, k2, means.apart - middle, means.across - middle)
         gap = gap_between(centred)
         ntk = None if before.ntk is None else weighed(weighed(both(before.ntk), 0), axes)
-        scaled = Squares(*(weighed(weighed(k, s), s) for k, s in ((k1, 0), (k2, axes))), centred.apart, centred.across)
+        scaled = replace(centred, k1=weighed(weighed(k1, 0), 0), k2=weighed(weighed(k2, axes), axes))
         return replace(moments_of(scaled, before, ntk, error=error), gap=gap)
 
     error = jnp.maximum(jnp.maximum(state.cross.error, state.first.error), state.second.error)
@@ -259,5 +259,3 @@ def _check_axes(shape: Shape, axes: int | None) -> None:
     if len(shape) < 2 or (axes is not None and len(shape) != axes + 1):
         wanted = "points (*positions, channels)" if axes is None else f"points with {axes} axes of positions, and channels"
         raise fail(wanted, f"shape {shape}", "reshape x, channels last")
-
-

@@ -108,4 +108,3 @@ def _part(moments: Moments, *, parts: Sequence[slice]) -> Moments:
 
     m = moments
     return replace(m, k1=of(m.k1), k2=of(m.k2), gap=of(m.gap), ntk=of(m.ntk), tilt=of(m.tilt))
-

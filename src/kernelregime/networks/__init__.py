@@ -1,5 +1,6 @@
 """Presets: networks described once, for finite weights and for infinite-width kernels alike."""
 
+from kernelregime.networks.images import cnn, myrtle, resnet
 from kernelregime.networks.mlp import FullyConnected, describe, mlp
 
-__all__ = ["FullyConnected", "describe", "mlp"]
+__all__ = ["FullyConnected", "cnn", "describe", "mlp", "myrtle", "resnet"]

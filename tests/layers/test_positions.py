@@ -1,0 +1,225 @@
+"""Convolutions and pooling against a reference that is written from the definitions, pair of pixels by pair of pixels, in many digits."""
+
+import itertools
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from compiling import quick
+
+from kernelregime import infinite
+from kernelregime._checks import InputError
+from kernelregime.layers import (
+    Activation,
+    Branches,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    LayerNorm,
+    Pool,
+    Resize,
+    Sequential,
+)
+
+
+class Naive:
+    """Covariances of the units of two images, {((image, pixel), (image, pixel)): value}, and their NTK; ReLU and 3 × 3 windows."""
+
+    def __init__(self, x, y):
+        self.size = x.shape[:2]
+        units = {(i, p): [mpmath.mpf(float(v)) for v in image[p]] for i, image in enumerate((x, y)) for p in np.ndindex(self.size)}
+        self.k = {(a, b): mpmath.fdot(units[a], units[b]) / x.shape[2] for a in units for b in units}
+        self.theta = dict.fromkeys(self.k, mpmath.mpf(0))
+
+    def units(self):
+        return [(i, p) for i in range(2) for p in np.ndindex(self.size)]
+
+    def linear(self, size, rule, shift=0, own=True):
+        """New units as sums over weighted pairs of old ones: `rule(q, q')` gives (p, p', weight)."""
+        k, theta = {}, {}
+        new = [(i, q) for i in range(2) for q in np.ndindex(size)]
+        for (i, q), (j, r) in itertools.product(new, new):
+            pairs = list(rule(q, r))
+            k[(i, q), (j, r)] = mpmath.fsum(w * self.k[(i, p), (j, s)] for p, s, w in pairs) + shift
+            theta[(i, q), (j, r)] = mpmath.fsum(w * self.theta[(i, p), (j, s)] for p, s, w in pairs) + (k[(i, q), (j, r)] if own else 0)
+        self.size, self.k, self.theta = size, k, theta
+
+    def conv(self, sigma_w2, sigma_b2):
+        """3 × 3, zeros outside."""
+        inside = set(np.ndindex(self.size))
+
+        def rule(q, r):
+            for t in itertools.product((-1, 0, 1), repeat=2):
+                p, s = (tuple(a + b for a, b in zip(one, t, strict=True)) for one in (q, r))
+                if p in inside and s in inside:
+                    yield p, s, mpmath.mpf(sigma_w2) / 9
+
+        self.linear(self.size, rule, mpmath.mpf(sigma_b2))
+
+    def pool(self, window):
+        def rule(q, r):
+            for t, u in itertools.product(itertools.product(range(window), repeat=2), repeat=2):
+                yield (
+                    *(tuple(window * a + b for a, b in zip(one, d, strict=True)) for one, d in ((q, t), (r, u))),
+                    mpmath.mpf(1) / window**4,
+                )
+
+        self.linear(tuple(n // window for n in self.size), rule, own=False)
+
+    def relu(self):
+        k = {}
+        for a, b in self.k:
+            root = mpmath.sqrt(self.k[a, a] * self.k[b, b])
+            angle = mpmath.mpf(0) if a == b else mpmath.acos(max(min(self.k[a, b] / root, 1), -1))
+            k[a, b] = root * (mpmath.sin(angle) + (mpmath.pi - angle) * mpmath.cos(angle)) / (2 * mpmath.pi)
+            self.theta[a, b] *= (mpmath.pi - angle) / (2 * mpmath.pi)
+        self.k = k
+
+    def readout(self, flat):
+        """The kernels of the two images."""
+        pixels = list(np.ndindex(self.size))
+        pairs = [(p, p) for p in pixels] if flat else list(itertools.product(pixels, pixels))
+        sums = [
+            [mpmath.fsum(t[(i, p), (j, s)] for p, s in pairs) / len(pairs) for i, j in ((0, 0), (0, 1), (1, 1))]
+            for t in (self.k, self.theta)
+        ]
+        return sums[0], [a + b for a, b in zip(*sums, strict=True)]
+
+
+@cache
+def pair_of_images(nudge):
+    x = np.random.default_rng(0).normal(size=(4, 4, 2))
+    y = np.random.default_rng(1).normal(size=x.shape)
+    return x, x + nudge * y if nudge < 1 else y
+
+
+@pytest.mark.parametrize("nudge", [1.0, 1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("flat", [False, True])
+def test_convolutions_of_near_images_have_all_digits(nudge, flat):
+    x, y = pair_of_images(nudge)
+    with mpmath.workdps(50):
+        naive = Naive(x, y)
+        for variances in ((1.7, 0.1), (1.9, 0.0)):
+            naive.conv(*variances)
+            naive.relu()
+        expected = naive.readout(flat)
+    net = Sequential(
+        (
+            Conv(1, (3, 3), 1.7, 0.1),
+            Activation("relu"),
+            Conv(1, (3, 3), 1.9),
+            Activation("relu"),
+            Flatten() if flat else GlobalPool(),
+            Dense(1, 1.0),
+        )
+    )
+    with jax.enable_x64(True):
+        found = quick(infinite.kernel(net))(jnp.asarray(np.stack([x, y])))
+    for matrix, values in zip((found.nngp, found.ntk), expected, strict=True):
+        np.testing.assert_allclose([matrix[0, 0], matrix[0, 1], matrix[1, 1]], [float(v) for v in values], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("nudge", "rtol"), [(1.0, 1e-12), (1e-3, 1e-12), (1e-6, 1e-10), (0.0, 1e-12)])
+def test_pooling_between_convolutions_of_near_images(nudge, rtol):
+    """The angle after pooling has the digits of the covariances; of equal images it is 0 exactly."""
+    x, y = pair_of_images(nudge)
+    with mpmath.workdps(50):
+        naive = Naive(x, y)
+        naive.conv(1.7, 0.1)
+        naive.relu()
+        naive.pool(2)
+        naive.conv(1.9, 0.0)
+        naive.relu()
+        expected = naive.readout(False)
+    net = Sequential(
+        (Conv(1, (3, 3), 1.7, 0.1), Activation("relu"), Pool((2, 2)), Conv(1, (3, 3), 1.9), Activation("relu"), GlobalPool(), Dense(1, 1.0))
+    )
+    found = infinite.gram(net, np.stack([x, y]))
+    for matrix, values in zip((found.nngp, found.ntk), expected, strict=True):
+        np.testing.assert_allclose([matrix[0, 0], matrix[0, 1], matrix[1, 1]], [float(v) for v in values], rtol=rtol)
+
+
+def test_gray_pixels_are_parallel_whatever_their_brightness():
+    """One channel: units of a layer at each pixel alone are multiples of one another, and the angle at a ReLU is 0."""
+    x = np.abs(np.random.default_rng(0).normal(size=(3, 4, 1)))
+    net = Sequential((Dense(1, 2.0), Activation("relu"), Dense(1, 2.0), Activation("relu"), Flatten(), Dense(1, 1.0)))
+    found = infinite.gram(net, x)
+    expected = (x[:, None, :, 0] * x[None, :, :, 0]).mean(-1)
+    np.testing.assert_allclose(found.nngp, expected, rtol=1e-14)
+    np.testing.assert_allclose(found.ntk, 3 * expected, rtol=1e-13)
+
+
+def test_a_residual_block_adds_kernels_and_correlated_branches_are_refused():
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    trunk, main = Dense(8, 1.5, 0.1), Sequential((Activation("relu"), Dense(8, 1.2)))
+    plain, block = infinite.gram(Sequential((trunk, main)), x), infinite.gram(Sequential((trunk, Branches((main, Identity())))), x)
+    np.testing.assert_allclose(block.nngp, plain.nngp + infinite.gram(trunk, x).nngp, rtol=1e-14)
+    np.testing.assert_allclose(block.ntk, plain.ntk + infinite.gram(trunk, x).ntk, rtol=1e-14)
+    with pytest.raises(
+        InputError, match=r"at most one branch of a sum without weights of its own at its end; got 2 \(Activation, Identity\)"
+    ):
+        infinite.gram(Sequential((trunk, Branches((Activation("relu"), Identity())))), x)
+
+
+def test_a_product_of_branches_is_the_product_of_kernels():
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    one, other = Dense(8, 1.5, 0.1), Sequential((Dense(8, 0.7), Activation("erf"), Dense(8, 1.2)))
+    a, b = infinite.gram(one, x), infinite.gram(other, x)
+    both = infinite.gram(Branches((one, other), "product"), x)
+    np.testing.assert_allclose(both.nngp, a.nngp * b.nngp, rtol=1e-13)
+    np.testing.assert_allclose(both.ntk, a.ntk * b.nngp + a.nngp * b.ntk, rtol=1e-13)
+
+
+def test_layer_normalization_leaves_correlations_and_sets_variances():
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    plain, normed = (infinite.gram(Sequential((Dense(8, 1.5, 0.1), *more)), x) for more in ((), (LayerNorm(eps=0.0),)))
+    root = np.sqrt(np.outer(*[np.diagonal(plain.nngp)] * 2))
+    np.testing.assert_allclose(normed.nngp, plain.nngp / root, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(normed.ntk, plain.ntk / root, rtol=1e-14, atol=1e-15)
+
+
+def test_dropout_in_training_divides_what_one_draw_has_with_itself():
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    x[2] = x[0]
+    plain, dropped = (
+        infinite.gram(Sequential((Dense(8, 1.5, 0.1), Activation("relu"), *more)), x) for more in ((), (Dropout(0.8, training=True),))
+    )
+    scale = np.where(np.eye(3, dtype=bool), 1 / 0.8, 1.0)
+    np.testing.assert_allclose(dropped.nngp, plain.nngp * scale, rtol=1e-13)
+    np.testing.assert_allclose(dropped.ntk, plain.ntk * scale, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "wanted"),
+    [
+        (Conv(4, (3, 3)), (5, 2), r"points \(H, W, channels\) under a window of 2 numbers; got shape \(5, 2\)"),
+        (Conv(4, (3, 3), padding="VALID"), (2, 5, 1), r"at least 3 positions under a window; got 2"),
+        (Pool((2, 2)), (5, 2), r"points with 2 axes of positions, and channels; got shape \(5, 2\)"),
+        (Resize((2, 2)), (5, 2), r"points with 2 axes of positions, and channels; got shape \(5, 2\)"),
+        (GlobalPool(), (5,), r"points \(\*positions, channels\); got shape \(5,\)"),
+    ],
+)
+def test_points_that_do_not_fit_are_refused(layer, shape, wanted):
+    with pytest.raises(InputError, match=wanted):
+        layer.output_shape(shape)
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        (lambda: Conv(4, (3, 3), padding="same"), r"padding to be one of CIRCULAR, SAME, VALID; got 'same'"),
+        (lambda: Conv(4, (3, 3), strides=(2,)), r"2 strides, one for each axis of the window; got \(2,\)"),
+        (lambda: Conv(4, (2, 2), shared=False, transposed=True), r"a transposed convolution with shared weights"),
+        (lambda: Dropout(0.0), r"keep, the probability to keep a unit, in \(0, 1\]; got 0.0; a rate of dropping 0.2 is keep=0.8"),
+        (lambda: LayerNorm("batch"), r"over to be one of all, channels; got 'batch'"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(made, wanted):
+    with pytest.raises(InputError, match=wanted):
+        made()
