@@ -12,6 +12,7 @@ from kernelregime import activations, infinite, layers, networks
 from kernelregime.activations import Nonlinearity
 from kernelregime.layers import (
     Activation,
+    Attention,
     Branches,
     Conv,
     Crop,
@@ -53,6 +54,7 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "Dense": (Dense(6, 1.5, 0.2), (4,)),
     "Activation": (Activation("relu"), (4,)),
     "Sequential": (Sequential((Dense(6, 1.5), Activation("erf"), Dense(3, 1.1, 0.1, "standard"))), (4,)),
+    "Attention": (Attention(6, 2, 4, 3, 1.5, 0.9, 1.1, 1.2, 0.2, embedding="concatenate", embedding_channels=2), (3, 2, 4)),
     "Branches": (Branches((Sequential((Dense(6, 1.5), Activation("erf"), Dense(4, 1.1))), Identity())), (4,)),
     "Conv": (Conv(6, (3, 2), 1.5, 0.2, strides=(1, 2), dilation=(2, 1)), (5, 6, 3)),
     "Crop": (Crop(((1, None, 2), (0, 3, None))), (5, 6, 3)),

@@ -16,6 +16,7 @@ from kernelregime._checks import InputError
 from kernelregime.activations import Dual, Kind, Nonlinearity
 from kernelregime.layers import (
     Activation,
+    Attention,
     Branches,
     Conv,
     Crop,
@@ -82,6 +83,38 @@ def _pool(reduction: str) -> Callable[..., Layer]:
         return Pool(tuple(window_shape), tuple(strides or [1] * len(window_shape)), padding, reduction, edges)
 
     return translate
+
+
+def _attention(
+    n_chan_out: int,
+    n_chan_key: int,
+    n_chan_val: int,
+    n_heads: int,
+    linear_scaling: bool = True,
+    W_key_std: float = 1.0,
+    W_value_std: float = 1.0,
+    W_query_std: float = 1.0,
+    W_out_std: float = 1.0,
+    b_std: float | None = None,
+    attention_mechanism: str = "SOFTMAX",
+    pos_emb_type: str = "NONE",
+    W_pos_emb_std: float = 1.0,
+    n_chan_pos_emb: int | None = None,
+) -> Layer:
+    stds = (W_query_std, W_key_std, W_value_std, W_out_std)
+    return Attention(
+        n_chan_out,
+        n_heads,
+        n_chan_key,
+        n_chan_val,
+        *(std * std for std in stds),
+        _variance(b_std),
+        scaling="linear" if linear_scaling else "root",
+        weights=attention_mechanism.lower(),
+        embedding={"NONE": "none", "SUM": "sum", "CONCAT": "concatenate"}[pos_emb_type],
+        sigma_p2=W_pos_emb_std * W_pos_emb_std,
+        embedding_channels=n_chan_pos_emb,
+    )
 
 
 def _layer_norm(axis: Any = -1, eps: float = 1e-12) -> Layer:
@@ -194,6 +227,7 @@ LAYERS: dict[str, Callable[..., Layer]] = {
     "LayerNorm": _layer_norm,
     "Dropout": _dropout,
     "ImageResize": _resize,
+    "GlobalSelfAttention": _attention,
     "Index": _index,
 }
 

@@ -1,6 +1,7 @@
 """Layers: each holds its finite-width `init` and `apply` and its infinite-width `propagate` side by side."""
 
 from kernelregime.layers.activation import Activation
+from kernelregime.layers.attention import Attention
 from kernelregime.layers.base import Layer, State, draws, reach_of
 from kernelregime.layers.branches import Branches, Identity
 from kernelregime.layers.convolution import Conv
@@ -14,6 +15,7 @@ from kernelregime.layers.sequential import Folded, Sequential
 
 __all__ = [
     "Activation",
+    "Attention",
     "Branches",
     "Conv",
     "Crop",

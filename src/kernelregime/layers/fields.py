@@ -88,3 +88,24 @@ def moments_of(squares: Squares, like: Moments, ntk: Array | None, **changes: An
         covariance = (squares.across - squares.apart) / 2
         tilt = jnp.where((squares.k1 > 0) & (squares.k2 > 0), 0, covariance - jax.lax.stop_gradient(covariance))
     return replace(like, k1=squares.k1, k2=squares.k2, gap=gap_between(squares), ntk=ntk, tilt=tilt, **changes)
+
+
+def same_as_alone(state: Fields) -> Fields:
+    """Pairs of equal points have exactly the moments of the point with itself."""
+    if state.same is None or state.first is None:
+        return state
+    gap = jnp.where(state.same, state.first.gap[..., :, None], state.cross.gap)
+    return replace(state, cross=replace(state.cross, gap=gap))
+
+
+def own_pairs(x: Array, axes: int) -> Array:
+    """The entries p = p' of (*P, *P', ...), as (*P, ...)."""
+    for axis in range(axes):
+        # the diagonal goes to the end, and from there to its place
+        x = jnp.moveaxis(jnp.diagonal(x, axis1=axis, axis2=axes), -1, axis)
+    return x
+
+
+def positions_of(state: Fields) -> tuple[int, ...]:
+    """The lengths of the axes of positions."""
+    return tuple(state.cross.gap.shape[: state.axes])

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from kernelregime._checks import fail, one_of
 from kernelregime.layers.base import Layer, Reach, Shape
 from kernelregime.layers.convolution import check_axes, padded, taken
-from kernelregime.layers.fields import Fields, Squares, gap_between, moments_of, squares_of
+from kernelregime.layers.fields import Fields, Squares, gap_between, moments_of, own_pairs, positions_of, same_as_alone, squares_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.windows import Padding, Window, windows_of
 
@@ -209,22 +209,6 @@ def mixed(state: Fields, along: Any, weighed: Any) -> Fields:
     return same_as_alone(replace(state, cross=found[0], first=found[1], second=found[2]))
 
 
-def same_as_alone(state: Fields) -> Fields:
-    """Pairs of equal points have exactly the moments of the point with itself."""
-    if state.same is None or state.first is None:
-        return state
-    gap = jnp.where(state.same, state.first.gap[..., :, None], state.cross.gap)
-    return replace(state, cross=replace(state.cross, gap=gap))
-
-
-def own_pairs(x: Array, axes: int) -> Array:
-    """The entries p = p' of (*P, *P', ...), as (*P, ...)."""
-    for axis in range(axes):
-        # the diagonal goes to the end, and from there to its place
-        x = jnp.moveaxis(jnp.diagonal(x, axis1=axis, axis2=axes), -1, axis)
-    return x
-
-
 def own_positions(state: Fields) -> Moments:
     """The moments of pairs of points at equal positions, (*P, N1, N2)."""
     moments, axes = state.cross, state.axes
@@ -234,11 +218,6 @@ def own_positions(state: Fields) -> Moments:
     one, other = (k.reshape(*lead, *k.shape[2 * axes :]) for k in (moments.k1, moments.k2))
     ntk, tilt = (None if x is None else own_pairs(x, axes) for x in (moments.ntk, moments.tilt))
     return replace(moments, k1=one, k2=other, gap=own_pairs(moments.gap, axes), ntk=ntk, tilt=tilt)
-
-
-def positions_of(state: Fields) -> tuple[int, ...]:
-    """The lengths of the axes of positions."""
-    return tuple(state.cross.gap.shape[: state.axes])
 
 
 def without_positions(state: Fields) -> Moments:

@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 from kernelregime._checks import fail, integer, one_of
 from kernelregime.layers.base import Layer, Reach, Shape
 from kernelregime.layers.convolution import check_axes
+from kernelregime.layers.fields import positions_of
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.pooling import mixed, positions_of
+from kernelregime.layers.pooling import mixed
 
 Method = Literal["nearest", "linear", "cubic", "lanczos3", "lanczos5"]
 

@@ -1,0 +1,224 @@
+"""Self-attention over all positions."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kernelregime._checks import fail, integer, one_of
+from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_shape
+from kernelregime.layers.convolution import alone
+from kernelregime.layers.dense import check_variance
+from kernelregime.layers.fields import Fields, Squares, moments_of, own_pairs, positions_of, same_as_alone
+
+WEIGHTS: dict[str, Callable[[Array], Array]] = {  # of logits (..., positions)
+    "softmax": partial(jax.nn.softmax, axis=-1),
+    "identity": lambda logits: logits,
+    "abs": jnp.abs,
+    "relu": jax.nn.relu,
+}
+VARIANCES = ("sigma_q2", "sigma_k2", "sigma_v2", "sigma_o2", "sigma_b2", "sigma_p2")
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=VARIANCES,
+    meta_fields=("channels", "heads", "key_channels", "value_channels", "scaling", "weights", "embedding", "embedding_channels"),
+)
+@dataclass(frozen=True)
+class Attention(Layer):
+    """Multi-head self-attention, for points (*positions, channels): each head gives ζ(scale · Q Kᵀ) V, and their values are joined by W_o.
+
+    `channels`: outputs. Queries, keys and values are x W/√n with W_ij ~ N(0, σ²), σ² = `sigma_q2`, `sigma_k2`, `sigma_v2`; outputs
+    have `sigma_o2` and a bias of `sigma_b2` ("ntk" parameterization throughout). `weights`: ζ, "softmax" over the positions, "identity",
+    "abs" or "relu". `scaling`: "linear" divides Q Kᵀ by the number d of key channels, with one matrix for queries and keys, whose
+    logits converge; "root" by √d, with two: of it the limit is known for "identity" alone. `embedding`: a random vector for each
+    position, with variance `sigma_p2`, enters queries and keys: "none", "sum", or "concatenate" with `embedding_channels` channels.
+
+    At infinitely many heads and channels (Hron et al. 2020), with Σ̃ = Σ and its embedding, G = ζ(σ_q σ_k Σ̃) of each point with itself:
+    "linear": Σ' = σ_o² σ_v² G Σ Gᵀ + σ_b², Θ' = σ_o² σ_v² (G Θ Gᵀ + 2 G Σ Gᵀ) + σ_b². Correlations have the digits of covariances.
+    """
+
+    channels: int
+    heads: int = 1
+    key_channels: int = 64
+    value_channels: int = 64
+    sigma_q2: Any = 1.0
+    sigma_k2: Any = 1.0
+    sigma_v2: Any = 1.0
+    sigma_o2: Any = 1.0
+    sigma_b2: Any = None
+    scaling: Literal["linear", "root"] = "linear"
+    weights: Literal["softmax", "identity", "abs", "relu"] = "softmax"
+    embedding: Literal["none", "sum", "concatenate"] = "none"
+    sigma_p2: Any = 1.0
+    embedding_channels: int | None = None
+
+    reach: ClassVar[Reach] = "all"
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "heads", "key_channels", "value_channels"):
+            integer(name, getattr(self, name))
+        one_of("scaling", self.scaling, ("linear", "root"))
+        one_of("weights", self.weights, tuple(WEIGHTS))
+        one_of("embedding", self.embedding, ("none", "sum", "concatenate"))
+        for name in VARIANCES:
+            check_variance(f"{name} (a variance)", getattr(self, name))
+
+    @property
+    def sigma_w2(self) -> Any:
+        """The variance of the product of output and value weights."""
+        return self.sigma_o2 * self.sigma_v2
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(*positions, channels)."""
+        if len(shape) < 2:
+            raise fail("points (*positions, channels)", f"shape {shape}", "reshape x, channels last")
+        return (*shape[:-1], self.channels)
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> dict[str, Array]:
+        """Weights of N(0, 1): "q", "k", "v" (heads, n, d), "o" (heads · values, channels), "b", "p" (*positions, embedding channels)."""
+        check_key(key)
+        shape = checked_shape(shape)
+        self.output_shape(shape)  # which refuses points without positions
+        n, extra = shape[-1], self._embedded(shape[-1])
+        read = n + extra if self.embedding == "concatenate" else n
+        sizes: dict[str, Shape] = {
+            "q": (self.heads, read, self.key_channels),
+            "v": (self.heads, n, self.value_channels),
+            "o": (self.heads * self.value_channels, self.channels),
+        }
+        if self.scaling == "root":
+            sizes["k"] = sizes["q"]
+        if self.embedding != "none":
+            sizes["p"] = (*shape[:-1], extra)
+        if self.sigma_b2 is not None:
+            sizes["b"] = (self.channels,)
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        keys = jax.random.split(key, len(sizes))
+        return {name: jax.random.normal(k, size, dtype) for k, (name, size) in zip(keys, sizes.items(), strict=True)}
+
+    def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """The outputs at each position."""
+
+        def root(variance: Any) -> Array:
+            return jnp.sqrt(jnp.asarray(variance, x.dtype))
+
+        read = x
+        if self.embedding != "none":
+            where = (root(self.sigma_p2) * params["p"])[None]
+            read = x + where if self.embedding == "sum" else jnp.concatenate([x, jnp.broadcast_to(where, (len(x), *where.shape[1:]))], -1)
+        flat, read = (z.reshape(len(z), -1, z.shape[-1]) for z in (x, read))
+        n, d = read.shape[-1], self.key_channels
+        queries = jnp.einsum("npi,hid->nhpd", read, params["q"])
+        keys = queries if self.scaling == "linear" else jnp.einsum("npi,hid->nhpd", read, params["k"])
+        scale = root(self.sigma_q2) * root(self.sigma_k2) / (n * (d if self.scaling == "linear" else math.sqrt(d)))
+        attention = WEIGHTS[self.weights](scale * jnp.einsum("nhpd,nhrd->nhpr", queries, keys))
+        values = jnp.einsum("npi,hid->nhpd", flat, params["v"])
+        heads = jnp.einsum("nhpr,nhrd->nphd", attention, values).reshape(len(x), flat.shape[1], -1)
+        out = root(self.sigma_o2) * root(self.sigma_v2) / math.sqrt(heads.shape[-1] * flat.shape[-1]) * (heads @ params["o"])
+        out = out.reshape(*x.shape[:-1], self.channels)
+        if self.sigma_b2 is None:
+            return out
+        return out + (root(self.sigma_b2) * params["b"]).reshape((1,) * (out.ndim - 1) + (-1,))
+
+    def propagate(self, state: Any) -> Any:
+        """Σ' and Θ' as in the class's text."""
+        if not isinstance(state, Fields) or state.first is None or state.second is None:
+            raise fail("points with positions", "none", "give points (N, *positions, channels)")
+        if self.scaling == "root" and self.weights != "identity":
+            wanted = "scaling='linear', or weights='identity', whose limit has a closed form"
+            raise fail(wanted, f"scaling='root' with weights={self.weights!r}", "use finite networks of several widths (empirical) for it")
+        size = math.prod(positions_of(state))
+        covariances = [_flat(m.nngp, size) for m in (state.cross, state.first, state.second)]
+        thetas = [None if m.ntk is None else _flat(m.ntk, size) for m in (state.cross, state.first, state.second)]
+        found = (self._linear if self.scaling == "linear" else self._root)(covariances, thetas, state)
+        lead = positions_of(state)
+        error = jnp.maximum(jnp.maximum(state.cross.error, state.first.error), state.second.error)
+        variances = [own_pairs(covariance, 1) for covariance, _ in found[1:]]
+        blocks = []
+        for before, (covariance, theta), one, other in zip(
+            (state.cross, state.first, state.second),
+            found,
+            (variances[0][:, None, :, None], variances[0][:, None, :], variances[1][:, None, :]),
+            (variances[1][None, :, None, :], variances[0][None, :, :], variances[1][None, :, :]),
+            strict=True,
+        ):
+            middle = (one + other) / 2
+            parts = (one, other, middle - covariance, middle + covariance)
+            squares = Squares(*(_unflat(part, lead) for part in parts))
+            features = jnp.asarray(self.channels, covariance.dtype)
+            ntk = None if theta is None else _unflat(theta, lead)
+            blocks.append(moments_of(squares, before, ntk, error=error, features=features, gaussian=True))
+        # of a position with itself the angle is 0, whatever rounding left
+        blocks[1:] = [replace(m, gap=jnp.where(alone(m.gap.shape, state.axes), 0, m.gap)) for m in blocks[1:]]
+        return same_as_alone(replace(state, cross=blocks[0], first=blocks[1], second=blocks[2]))
+
+    def _embedded(self, channels: int) -> int:
+        return channels if self.embedding_channels is None or self.embedding == "sum" else self.embedding_channels
+
+    def _read(self, covariance: Array, features: Array) -> Array:
+        """Σ̃, what queries and keys read: positions of their own add to equal positions."""
+        if self.embedding == "none":
+            return covariance
+        share, own = jnp.ones((), covariance.dtype), jnp.asarray(self.sigma_p2, covariance.dtype)
+        if self.embedding == "concatenate":
+            extra = features if self.embedding_channels is None else self.embedding_channels
+            share, own = features / (features + extra), own * extra / (features + extra)
+        eye = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
+        return share * covariance + own * eye.reshape(*eye.shape, *(1,) * (covariance.ndim - 2))
+
+    def _linear(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> list[tuple[Array, Array | None]]:
+        dtype = covariances[0].dtype
+        logit = jnp.sqrt(jnp.asarray(self.sigma_q2, dtype)) * jnp.sqrt(jnp.asarray(self.sigma_k2, dtype))
+        maps = []
+        for covariance in covariances[1:]:
+            logits = logit * self._read(covariance, state.cross.features)
+            maps.append(jnp.moveaxis(WEIGHTS[self.weights](jnp.moveaxis(logits, 1, -1)), -1, 1))  # (q, p, N)
+        scale = jnp.asarray(self.sigma_o2 * self.sigma_v2, dtype)
+        shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
+        forms = ("qpi,prij,srj->qsij", "qpi,pri,sri->qsi", "qpi,pri,sri->qsi")
+        sides = ((maps[0], maps[1]), (maps[0], maps[0]), (maps[1], maps[1]))
+        found: list[tuple[Array, Array | None]] = []
+        for form, (one, other), covariance, theta in zip(forms, sides, covariances, thetas, strict=True):
+            mixed = scale * jnp.einsum(form, one, covariance, other, precision="highest")
+            ntk = None
+            if theta is not None:
+                ntk = scale * jnp.einsum(form, one, theta, other, precision="highest") + 2 * mixed + shift
+            found.append((mixed + shift, ntk))
+        return found
+
+    def _root(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> list[tuple[Array, Array | None]]:
+        """With S = Σ_pp' Σ̃Σ: Σ' = s S Σ̃ + σ_b² and Θ' = s (Σ_pp'(Σ̃Θ + ΣΘ̃) Σ̃ + S (Θ̃ + 4Σ̃)) + σ_b², s = σ_q² σ_k² σ_v² σ_o²."""
+        dtype = covariances[0].dtype
+        scale = jnp.asarray(self.sigma_q2 * self.sigma_k2 * self.sigma_v2 * self.sigma_o2, dtype)
+        shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
+        found: list[tuple[Array, Array | None]] = []
+        for covariance, theta in zip(covariances, thetas, strict=True):
+            read = self._read(covariance, state.cross.features)
+            total = jnp.sum(read * covariance, axis=(0, 1), keepdims=True)
+            ntk = None
+            if theta is not None:
+                moved = self._read(theta, state.cross.features)
+                turns = jnp.sum(read * theta + covariance * moved, axis=(0, 1), keepdims=True)
+                ntk = scale * (turns * read + total * (moved + 4 * read)) + shift
+            found.append((scale * total * read + shift, ntk))
+        return found
+
+
+def _flat(x: Array, size: int) -> Array:
+    """(*P, *P', ...) as (p, p', ...)."""
+    batch = x.shape[-2:] if x.ndim % 2 == 0 else x.shape[-1:]
+    return x.reshape(size, size, *batch)
+
+
+def _unflat(x: Array, lead: Shape) -> Array:
+    """(p, p', ...) as (*P, *P', ...), with ones for an axis of one."""
+    ones = (1,) * len(lead)
+    first, second = (lead if x.shape[axis] == math.prod(lead) and x.shape[axis] > 1 else ones for axis in (0, 1))
+    return x.reshape(*first, *second, *x.shape[2:])
