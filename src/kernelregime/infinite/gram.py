@@ -15,7 +15,7 @@ from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
 from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
-from kernelregime.infinite.positions import FieldPairs, Positions
+from kernelregime.infinite.positions import FieldPairs, Positions, by_offsets
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Folded, Layer, Sequential, draws, reach_of
 
@@ -119,8 +119,10 @@ def _fields(
     shape = first.shape[1:]
     left = network.output_shape(shape)[:-1]  # the axes of positions after the last layer
     read = reach_of(network, positions)
+    apart = by_offsets(network) if read == "all" else None
     with _precision.enter(working):
-        layers = portable(_layers(network, None))
+        layers = portable(_layers(network, None) if apart is None else apart)
+    read = read if apart is None else "offset"
     pairs = FieldPairs(layers, first, second, kinds, read, draws(network), working)
     once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
     tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))

@@ -177,6 +177,6 @@ class Pairs:
         return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
 
 
-def portable(layers: Layer | Folded) -> Layer | Folded:
+def portable(layers: Any) -> Any:
     """`layers` with NumPy arrays for arrays of JAX, which lose their 64 bits in a process that has not entered them."""
     return jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, layers)

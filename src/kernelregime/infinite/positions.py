@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import reduce
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
@@ -12,11 +14,9 @@ from kernelregime import _precision
 from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.places import beyond
-from kernelregime.layers import Fields, Folded, Layer, Moments
-from kernelregime.layers.fields import Squares, gap_between
+from kernelregime.layers import Fields, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
+from kernelregime.layers.fields import Positions, Squares, gap_between
 from kernelregime.layers.moments import signed
-
-Positions = Literal["own", "all"]
 
 
 def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None) -> Fields:
@@ -37,6 +37,53 @@ def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: 
         flat1, flat2 = (x.reshape(len(x), math.prod(x.shape[1:])) for x in (x1, x2))
         same = jnp.all(flat1[:, None] == flat2[None], axis=-1)
     return Fields(cross, first, second, same, axes, positions)
+
+
+def by_offsets(network: Layer) -> tuple[Layer, GlobalPool, tuple[Layer, ...]] | None:
+    """The layers before a global pooling, it, and those after it, where pairs of positions far apart alike can go through by themselves."""
+    if not isinstance(network, Sequential) or draws(network):
+        return None
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, GlobalPool):
+            before = network.layers[:index]
+            return (Sequential(before).folded(), layer, network.layers[index + 1 :]) if before else None
+        if not offsets_kept(layer):
+            return None
+    return None
+
+
+def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool) -> Moments:
+    """The moments of points (N1, *P, C) and (N2, *P, C) after the layers `before` and a pooling over all positions.
+
+    One offset p' - p after another: memory of the order of the positions, not of their pairs.
+    """
+    axes, lengths = x1.ndim - 2, x1.shape[1:-1]
+    one, other = (jnp.moveaxis(x, 0, -2) for x in (x1, x2))  # (*P, N, C)
+    weight = 1.0 if pool.reduction == "mean" else float(math.prod(lengths)) ** 2
+
+    def at(totals: Any, offset: Array) -> tuple[Any, None]:
+        far1, far2 = (jnp.roll(x, -offset, axis=tuple(range(axes))) for x in (one, other))
+        pairs = ((one[..., :, None, :], far2[..., None, :, :]), (one, far1), (other, far2))
+        # of the points with themselves only the variances are wanted
+        states = [_pairs(x, y, ntk and index == 0, None) for index, (x, y) in enumerate(pairs)]
+        after = [before.propagate(Fields(m, None, None, None, axes, "offset", offset)).cross for m in states]
+        values = [after[0].nngp, after[1].nngp, after[2].nngp, *([after[0].ntk] if ntk else [])]
+        means = [total + value.mean(axis=tuple(range(axes))) for total, value in zip(totals[0], values, strict=True)]
+        return (means, jnp.maximum(totals[1], jnp.asarray(after[0].error)), after[0].features), None
+
+    shapes = [(len(x1), len(x2)), (len(x1),), (len(x2),), *([(len(x1), len(x2))] if ntk else [])]
+    zeros = [jnp.zeros(shape, x1.dtype) for shape in shapes]
+    start = (zeros, jnp.zeros((), x1.dtype), jnp.zeros((), x1.dtype))
+    offsets = jnp.stack(jnp.meshgrid(*(jnp.arange(n) for n in lengths), indexing="ij"), -1).reshape(-1, axes)
+    (found, error, features), _ = jax.lax.scan(at, start, offsets)
+    covariance, k1, k2 = (value * (weight / math.prod(lengths)) for value in found[:3])
+    theta = found[3] * (weight / math.prod(lengths)) if ntk else None
+    wide1, wide2 = k1[:, None], k2[None, :]
+    middle = (wide1 + wide2) / 2
+    gap = gap_between(Squares(wide1, wide2, middle - covariance, middle + covariance))
+    flat1, flat2 = (x.reshape(len(x), -1) for x in (x1, x2))
+    gap = jnp.where(jnp.all(flat1[:, None] == flat2[None], axis=-1), 0, gap)
+    return Moments(wide1, wide2, gap, theta, None, error, features, gaussian=True)
 
 
 def _pairs(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:
@@ -66,10 +113,14 @@ def error_of(state: Any) -> Array:
 
 @compiled(static=("kinds", "positions"))
 def propagate_fields(
-    layers: Layer | Folded, x1: Array, x2: Array, own: Array | None, *, kinds: tuple[str, ...], positions: Positions
+    layers: Any, x1: Array, x2: Array, own: Array | None, *, kinds: tuple[str, ...], positions: Positions
 ) -> tuple[dict[str, Array], Array]:
     """The kernels of each kind for points (N1, *P, C) and (N2, *P, C), and the quadrature error; infinite where one is not finite."""
-    after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
+    if positions == "offset":
+        before, pool, last = layers
+        after: Any = reduce(lambda state, layer: layer.propagate(state), last, pooled(before, x1, x2, ntk="ntk" in kinds, pool=pool))
+    else:
+        after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
     found = {kind: kernels_of(after, kind) for kind in kinds}
     return found, error_of(after) + beyond(*found.values())
 
@@ -78,10 +129,10 @@ def propagate_fields(
 class FieldPairs:
     """The pair function of a kernel of points with positions, rows of `first` with those of `second` (None: those of `first`).
 
-    `positions`: which pairs of positions the layers read. `draws`: whether a point with itself is one draw of the network (`Dropout`).
+    `positions`: which pairs of positions the layers read; for "offset", `layers` are those of `by_offsets`. `draws`: whether a point with itself is one draw of the network (`Dropout`).
     """
 
-    layers: Layer | Folded
+    layers: Any
     first: np.ndarray
     second: np.ndarray | None
     kinds: tuple[str, ...]

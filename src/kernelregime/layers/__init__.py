@@ -2,7 +2,7 @@
 
 from kernelregime.layers.activation import Activation
 from kernelregime.layers.attention import Attention
-from kernelregime.layers.base import Layer, State, draws, reach_of
+from kernelregime.layers.base import Layer, State, draws, offsets_kept, reach_of
 from kernelregime.layers.branches import Branches, Identity
 from kernelregime.layers.convolution import Conv
 from kernelregime.layers.dense import Dense
@@ -34,5 +34,6 @@ __all__ = [
     "Sequential",
     "State",
     "draws",
+    "offsets_kept",
     "reach_of",
 ]

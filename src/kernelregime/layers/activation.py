@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,8 @@ class Activation(Layer):
     """
 
     nonlinearity: Any
+
+    keeps_offsets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.nonlinearity, str) or (callable(self.nonlinearity) and not isinstance(self.nonlinearity, Nonlinearity)):

@@ -27,6 +27,7 @@ class Layer(ABC):
     """
 
     reach: ClassVar[Reach] = "each"
+    keeps_offsets: ClassVar[bool] = False  # whether units at p and p' are made of such as far apart, and as many as before
     in_turn: ClassVar[bool] = True  # of a layer made of `layers`: whether one follows another
 
     @abstractmethod
@@ -90,3 +91,9 @@ def draws(layer: Layer) -> bool:
     """Whether a layer, or one in it, draws anew for each point, so that a point with itself is not the limit of two equal ones."""
     inner = getattr(layer, "layers", None)
     return any(draws(part) for part in inner) if inner is not None else bool(getattr(layer, "training", False))
+
+
+def offsets_kept(layer: Layer) -> bool:
+    """Whether a layer, and all in it, keep pairs of positions as far apart as they are."""
+    inner = getattr(layer, "layers", None)
+    return all(offsets_kept(part) for part in inner) if inner is not None else layer.keeps_offsets

@@ -21,6 +21,8 @@ Join = Literal["sum", "product", "concatenate"]
 class Identity(Layer):
     """x itself: the shortcut of a residual connection."""
 
+    keeps_offsets: ClassVar[bool] = True
+
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
         return shape

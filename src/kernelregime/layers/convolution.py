@@ -123,9 +123,14 @@ class Conv(Layer):
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
         check_axes(state, len(self.window))
-        return state.each(partial(self._of_pair, axes=state.axes, positions=state.positions))
+        return state.each(partial(self._of_pair, axes=state.axes, positions=state.positions, offset=state.offset))
 
-    def _of_pair(self, moments: Moments, *, axes: int, positions: str) -> Moments:
+    @property
+    def keeps_offsets(self) -> bool:
+        """Whether units at p and p' are made of such as far apart: at stride 1, with as many positions after as before."""
+        return self.shared and self.padding != "VALID" and all(w.stride == 1 for w in self.windows) and all(s == 1 for s in self.spacing)
+
+    def _of_pair(self, moments: Moments, *, axes: int, positions: str, offset: Array | None) -> Moments:
         windows, dtype = self.windows, moments.gap.dtype
         other = axes if positions == "all" else 0
 
@@ -134,29 +139,63 @@ class Conv(Layer):
                 x = window.total(x, [start + axis for start in starts])
             return x
 
-        both = [0, other] if positions == "all" else [0]
+        def other_total(k: Array) -> Array:
+            if offset is None:
+                return total(k, [other])
+            for axis, (window, where) in enumerate(zip(windows, reached, strict=True)):
+                k = window.total(k, [axis], around=True, where=where)
+            return k
+
+        def both_total(x: Array) -> Array:
+            if offset is None:
+                return total(x, both)
+            for axis, (window, where) in enumerate(zip(windows, reached, strict=True)):
+                x = window.total(x, [axis], where=where)
+            return x
+
+        both, reached = [0, other] if positions == "all" else [0], self._reached(moments, axes, offset)
         scale = jnp.asarray(self.sigma_w2, dtype) / self.taps
         shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
         squares = squares_of(moments)
         theta = moments.ntk
         if any(gap > 1 for gap in self.spacing):
             squares, theta = self._spread(squares, theta, axes, positions)
-        sums = squares.map(lambda k: total(k, [0]), lambda k: total(k, [other]), lambda c: total(c, both))
+        sums = squares.map(lambda k: total(k, [0]), other_total, both_total)
         if positions == "all":
             sums = self._with_edges(sums, squares, axes)
+        if offset is not None and self.padding == "SAME":
+            sums = self._with_edges_at(sums, squares, axes, reached)
         after = Squares(scale * sums.k1 + shift, scale * sums.k2 + shift, scale * sums.apart, scale * sums.across + 2 * shift)
         ntk = None
         if theta is not None:
             own = (after.across - after.apart) / 2
             if self.parameterization == "standard":
                 own = moments.features * (sums.across - sums.apart) / 2 + int(self.sigma_b2 is not None)
-            ntk = scale * total(theta, both) + own
+            ntk = scale * both_total(theta) + own
         if not self.shared and positions == "all":
             same = alone(after.apart.shape, axes)
             middle = (after.k1 + after.k2) / 2
             after = Squares(after.k1, after.k2, jnp.where(same, after.apart, middle), jnp.where(same, after.across, middle))
             ntk = None if ntk is None else jnp.where(same, ntk, 0)
         return moments_of(after, moments, ntk, features=jnp.asarray(self.channels, dtype), gaussian=True)
+
+    def _reached(self, moments: Moments, axes: int, offset: Array | None) -> list[Any]:
+        """For each axis, which taps around the second position are inside (taps, outputs); None where all are."""
+        if offset is None or self.padding == "CIRCULAR":
+            return [None] * axes
+        lengths = moments.gap.shape[:axes]
+        return [w.inside((jnp.arange(n) + offset[axis]) % n, n) for axis, (w, n) in enumerate(zip(self.windows, lengths, strict=True))]
+
+    def _with_edges_at(self, sums: Squares, before: Squares, axes: int, reached: list[Array]) -> Squares:
+        """`_with_edges` at one offset."""
+        own = [w.inside(jnp.arange(n), n) for w, n in zip(self.windows, before.apart.shape, strict=False)]
+        edge = jnp.zeros((), before.apart.dtype)
+        inside1, inside2 = (_every(parts) for parts in (own, reached))
+        taps1, taps2 = (each_tap(k, self.windows, 0, around=True) for k in (before.k1, before.k2))
+        for tap1, tap2, one, other in zip(taps1, taps2, inside1, inside2, strict=True):
+            one, other = (m.reshape(*m.shape, *(1,) * (before.apart.ndim - axes)) for m in (one, other))
+            edge = edge + jnp.where(one & ~other, tap1, 0) + jnp.where(other & ~one, tap2, 0)
+        return replace(sums, apart=sums.apart + edge / 2, across=sums.across + edge / 2)
 
     def _spread(self, squares: Squares, ntk: Array | None, axes: int, positions: str) -> tuple[Squares, Array | None]:
         """With zeros between the positions: between one of them and a unit, apart and across are half of its variance."""
@@ -211,6 +250,16 @@ def taken(x: Array, windows: Sequence[Window], outputs: Sequence[int]) -> Array:
         parts = [jax.lax.slice_in_dim(taps, start, start + last, window.stride, axis) for start in starts]
         taps = jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
     return taps
+
+
+def _every(parts: Sequence[Array]) -> Array:
+    """Where the taps of all axes are inside, (taps, *outputs), from (taps, outputs) of each axis."""
+    whole = jnp.ones((1,) * (1 + len(parts)), bool)
+    for axis, part in enumerate(parts):
+        shape = [len(part), *(part.shape[1] if a == axis else 1 for a in range(len(parts)))]
+        both = whole[:, None] & part.reshape(1, *shape)
+        whole = both.reshape(-1, *both.shape[2:])
+    return whole
 
 
 def check_axes(state: Any, axes: int) -> None:

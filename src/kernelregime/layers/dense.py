@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,8 @@ class Dense(Layer):
     sigma_b2: Any = None
     parameterization: Literal["ntk", "standard"] = "ntk"
     s: tuple[int, int] = (1, 1)
+
+    keeps_offsets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         integer("width", self.width)

@@ -7,22 +7,23 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from kernelregime.activations.angles import safe_sqrt
 from kernelregime.layers.moments import Moments, signed
 
-Positions = Literal["own", "all"]
+Positions = Literal["own", "all", "offset"]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("cross", "first", "second", "same"), meta_fields=("axes", "positions"))
+@partial(jax.tree_util.register_dataclass, data_fields=("cross", "first", "second", "same", "offset"), meta_fields=("axes", "positions"))
 @dataclass(frozen=True)
 class Fields:
     """Second moments of one channel, for `axes` axes of positions.
 
     `positions` "own": only at equal positions p of the two points, arrays (*P, N1, N2); "all": at all pairs p, p', arrays
     (*P, *P', N1, N2), and then `first`, `second` are the moments of each point with itself, (*P, *P', N). Pairs of points come last,
-    so that the long axis is the fastest one. `same` (N1, N2): whether two points are equal, or None where that is not needed.
+    so that the long axis is the fastest one. "offset": at positions p and p + `offset` (around the ends), arrays (*P, N1, N2): layers of
+    stride 1 do not mix offsets. `same` (N1, N2): whether two points are equal, or None where that is not needed.
     """
 
     cross: Moments
@@ -31,6 +32,7 @@ class Fields:
     same: Bool[Array, "N1 N2"] | None
     axes: int
     positions: Positions
+    offset: Int[Array, " axes"] | None = None
 
     @property
     def gaussian(self) -> bool:

@@ -28,6 +28,8 @@ class LayerNorm(Layer):
 
     reach: ClassVar[Reach] = "each"
 
+    keeps_offsets: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         one_of("over", self.over, ("channels", "all"))
         real("eps", self.eps, least=0.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import jax.numpy as jnp
@@ -54,18 +55,26 @@ class Window:
         inside = np.pad(np.ones(n, int), (low, high))
         return sum((inside[part] for part in self.slices(n)), np.zeros(self.length(n), int))
 
-    def total(self, x: Array, axes: Sequence[int]) -> Array:
-        """Σ_t over the taps, with all `axes` (of one length) at the same tap."""
+    def total(self, x: Array, axes: Sequence[int], *, around: bool = False, where: Array | None = None) -> Array:
+        """Σ_t over the taps, with all `axes` (of one length) at the same tap.
+
+        `around`: as if the window were circular; `where` (taps, outputs): which taps count, along the first of the axes.
+        """
         n = x.shape[axes[0]]
         low, high = self.margins(n)
         if low or high:
             widths = [(low, high) if axis in axes else (0, 0) for axis in range(x.ndim)]
-            x = jnp.pad(x, widths, mode="wrap" if self.padding == "CIRCULAR" else "constant")
+            x = jnp.pad(x, widths, mode="wrap" if around or self.padding == "CIRCULAR" else "constant")
         parts = [x[tuple(part if axis in axes else slice(None) for axis in range(x.ndim))] for part in self.slices(n)]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        if where is not None:
+            shape = [-1 if axis == axes[0] else 1 for axis in range(x.ndim)]
+            parts = [jnp.where(tap.reshape(shape), part, 0) for tap, part in zip(where, parts, strict=True)]
+        return reduce(jnp.add, parts)
+
+    def inside(self, positions: Array, n: int) -> Array:
+        """Which taps of windows at these positions, one output a position, are on an axis of n: (taps, outputs)."""
+        at = positions[None] + self.dilation * jnp.arange(self.size)[:, None] - self.margins(n)[0]
+        return (at >= 0) & (at < n)
 
     def slices(self, n: int) -> list[slice]:
         """What each tap reads of an axis of n with its margins."""
@@ -88,13 +97,13 @@ def outside(windows: Sequence[Window], lengths: Sequence[int]) -> np.ndarray:
     return ~inside
 
 
-def each_tap(x: Array, windows: Sequence[Window], start: int) -> list[Array]:
-    """What each tap reads of the axes from `start`, zeros outside; in the order of `outside`."""
+def each_tap(x: Array, windows: Sequence[Window], start: int, *, around: bool = False) -> list[Array]:
+    """What each tap reads of the axes from `start`, zeros outside or (`around`) the other end; in the order of `outside`."""
     parts = [x]
     for axis, window in enumerate(windows, start):
         n = x.shape[axis]
         widths = [window.margins(n) if a == axis else (0, 0) for a in range(x.ndim)]
-        wide = [jnp.pad(part, widths, mode="wrap" if window.padding == "CIRCULAR" else "constant") for part in parts]
+        wide = [jnp.pad(part, widths, mode="wrap" if around or window.padding == "CIRCULAR" else "constant") for part in parts]
         parts = [part[(slice(None),) * axis + (taken,)] for part in wide for taken in window.slices(n)]
     return parts
 
