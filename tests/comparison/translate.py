@@ -280,8 +280,9 @@ def _in_turn(described: list[Any], missing: list[UnsupportedError]) -> list[Laye
                 found.append(_one(name, arguments))
             except UnsupportedError as error:
                 missing.append(error)
-            if isinstance(found[-1:] and found[-1], Resize) and turned(found):
-                found[-1] = replace(found[-1], positions=found[-1].positions[::-1])
+            else:
+                if isinstance(found[-1], Resize) and turned(found):
+                    found[-1] = replace(found[-1], positions=found[-1].positions[::-1])
     return found
 
 

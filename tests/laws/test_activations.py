@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import quick
 from gaussian import expectation, one_minus
 from registry import ACTIVATIONS
 
@@ -167,3 +168,20 @@ def test_float32_inputs_give_float32_expectations_close_to_float64(phi):
         assert getattr(low, name).dtype == np.float32
         np.testing.assert_allclose(getattr(low, name), getattr(high, name), rtol=1e-5, atol=3e-6)
     assert squares.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_duals_of_uncorrelated_pairs_move_as_those_beside_them(name):
+    """At ρ = 0, where formulas for acute and obtuse angles meet (orthogonal points, such as one-hot vectors)."""
+    phi, step = ACTIVATIONS[name], 1e-5
+
+    def both(rho):
+        dual = phi.dual(jnp.asarray(0.7), jnp.asarray(0.9), 1 - rho, 1 + rho)
+        return jnp.stack([1 - dual.one_minus, dual.derivative])
+
+    @quick
+    def slopes(step):
+        return jax.jacfwd(both)(jnp.zeros_like(step)), (both(step) - both(-step)) / (2 * step)
+
+    found, expected = slopes(jnp.asarray(step))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)

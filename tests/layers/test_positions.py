@@ -1,5 +1,6 @@
 """Convolutions and pooling against a reference that is written from the definitions, pair of pixels by pair of pixels, in many digits."""
 
+import importlib
 import itertools
 from functools import cache
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from compiling import quick
 
-from kernelregime import infinite
+from kernelregime import activations, infinite
 from kernelregime._checks import InputError
 from kernelregime.layers import (
     Activation,
     Branches,
     Conv,
+    Crop,
     Dense,
     Dropout,
     Flatten,
@@ -26,6 +28,8 @@ from kernelregime.layers import (
     Resize,
     Sequential,
 )
+
+RELU = Activation("relu")
 
 
 class Naive:
@@ -217,9 +221,107 @@ def test_points_that_do_not_fit_are_refused(layer, shape, wanted):
         (lambda: Conv(4, (3, 3), strides=(2,)), r"2 strides, one for each axis of the window; got \(2,\)"),
         (lambda: Conv(4, (2, 2), shared=False, transposed=True), r"a transposed convolution with shared weights"),
         (lambda: Dropout(0.0), r"keep, the probability to keep a unit, in \(0, 1\]; got 0.0; a rate of dropping 0.2 is keep=0.8"),
+        (lambda: Conv(4, 3), r"a window of one number for each axis of positions, a tuple; got 3; for images, write \(3, 3\)"),
+        (lambda: Pool(()), r"a window of one number for each axis of positions, a tuple; got \(\)"),
+        (lambda: Crop((slice(0, 2),)), r"slices as a tuple of \(start, stop, step\)"),
         (lambda: LayerNorm("batch"), r"over to be one of all, channels; got 'batch'"),
     ],
 )
 def test_layers_that_cannot_be_are_refused(made, wanted):
     with pytest.raises(InputError, match=wanted):
         made()
+
+
+def test_shortcuts_of_shortcuts_are_correlated_and_refused():
+    """x + (x + Wx) is 2x + Wx, which no sum of kernels gives."""
+    inner = Branches((Dense(8), Identity()))
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    with pytest.raises(InputError, match=r"got 2 \(Branches, Identity\)"):
+        infinite.gram(Sequential((Dense(8), Branches((inner, Identity())))), x)
+    closed = Sequential((Dense(8), Branches((Sequential((inner, RELU, Dense(8), LayerNorm())), Identity()))))
+    assert infinite.gram(closed, x).ntk.shape == (3, 3)
+
+
+def test_what_is_known_of_signs_ends_at_the_next_activation():
+    """After a ReLU correlations are not negative; after a polynomial they may be again."""
+    x = np.random.default_rng(0).normal(size=(4, 3, 2)) * np.array([0.3, 0.3, 3.0, 3.0])[:, None, None]
+    layers = (Dense(8), RELU, Dense(8), Activation(activations.get("polynomial", coef=(-1.0, 0.0, 1.0))), Dense(8), Activation("erf"))
+    found = infinite.gram(Sequential((*layers, Flatten(), Dense(1))), x)
+    expected = sum(infinite.gram(Sequential((*layers, Dense(1))), x[:, p]).ntk for p in range(3)) / 3
+    assert (infinite.gram(Sequential(layers), x[:, 0]).nngp < -1e-3).any()
+    np.testing.assert_allclose(found.ntk, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_dropout_before_a_pool_draws_the_same_for_a_point_whatever_it_is_compared_with():
+    net = Sequential(
+        (Conv(8, (2,), 1.5, 0.1), RELU, Dropout(0.5, training=True), Pool((2,)), Conv(8, (2,), 1.5), RELU, GlobalPool(), Dense(1))
+    )
+    x = np.random.default_rng(0).normal(size=(4, 4, 2))
+    x[3] = x[0]
+    whole, part = infinite.gram(net, x), infinite.gram(net, x[:2], x[2:])
+    np.testing.assert_allclose(part.ntk, whole.ntk[:2, 2:], rtol=1e-13)
+    assert whole.ntk[0, 3] < 0.99 * whole.ntk[0, 0]
+    with pytest.raises(InputError, match="a layer with random weights before an activation"):
+        infinite.gram(Sequential((Dense(8), Dropout(0.5, training=True), RELU)), x[:, 0])
+
+
+def test_gradients_at_orthogonal_pixels_are_those_of_differences():
+    net, step = Sequential((Dense(8, 1.5), RELU, Flatten(), Dense(1))), 1e-6
+
+    def total(y):
+        k = infinite.kernel(net)(jnp.asarray([[[1.0, 0.0, 0.0], [0.3, 0.1, 0.0]]]), y)
+        return k.nngp[0, 0] + k.ntk[0, 0]
+
+    with jax.enable_x64(True):
+        y = jnp.asarray([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.7]]])
+        found = quick(jax.grad(total))(y)
+        value = quick(total)
+        slopes = [(value(y + step * e) - value(y - step * e)) / (2 * step) for e in jnp.eye(6).reshape(6, 1, 2, 3)]
+    np.testing.assert_allclose(found.ravel(), slopes, rtol=1e-7, atol=1e-9)
+
+
+def test_positions_that_are_left_are_given_at_equal_or_at_all_pairs():
+    net = Sequential((Conv(8, (2, 2), 1.5, 0.1), RELU, Pool((2, 2))))
+    x = np.random.default_rng(0).normal(size=(3, 4, 6, 2))
+    own, every = infinite.gram(net, x), infinite.gram(net, x, positions="all")
+    assert own.ntk.shape == (3, 3, 2, 3)
+    assert every.ntk.shape == (3, 3, 2, 3, 2, 3)
+    np.testing.assert_allclose(own.ntk, np.einsum("ijhwhw->ijhw", every.ntk), rtol=1e-14)
+    np.testing.assert_allclose(every.nngp, every.nngp.transpose(1, 0, 4, 5, 2, 3), rtol=1e-14)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(quick(infinite.kernel(net))(jnp.asarray(x)).ntk, own.ntk, rtol=1e-13)
+    with pytest.raises(InputError, match="positions to be one of all, own; got 'al'"):
+        infinite.kernel(net, positions="al")
+    with pytest.raises(
+        InputError, match=r"points x \(N, d\); got shape \(3, 4, 6, 2\); of points with positions, take the diagonal of gram"
+    ):
+        infinite.diagonal(net, x)
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+def test_tiles_hold_what_is_planned_for_them(channels):
+    """By the compiler's account, for images that grow on their way and for many channels."""
+    from kernelregime.infinite.gram import problem
+    from kernelregime.infinite.positions import propagate_fields
+
+    x = np.zeros((4, 4, 4, channels), np.float32)
+    net = Sequential((Conv(1, (3, 3), 1.5), RELU, Resize((8, 8)), Conv(1, (3, 3), 1.5), RELU, GlobalPool(), Dense(1)))
+    asked = problem(net, x, x)
+    layers = asked.tile.layers
+    program = jax.jit(propagate_fields.__wrapped__, static_argnames=("kinds", "positions", "kept"))
+    held = program.lower(layers, x, x, None, kinds=("nngp", "ntk"), positions="all", kept="own").compile().memory_analysis()
+    assert held.temp_size_in_bytes <= asked.bytes_per_pair * 16 + asked.bytes_per_point * 8
+
+
+def test_dense_layers_and_attention_of_images_by_offsets_or_not_are_one(monkeypatch):
+    """Global pooling at stride 1 goes offset by offset; the same by all pairs of positions at one time."""
+    x = np.random.default_rng(0).normal(size=(3, 3, 4, 2))
+    x[2] = x[0]
+    main = Sequential((RELU, Conv(8, (3, 2), 1.2, dilation=(1, 2)), LayerNorm("all"), Activation("erf"), Dense(8, 1.1)))
+    net = Sequential((Conv(8, (2, 3), 1.5, 0.1), Branches((main, Identity())), RELU, GlobalPool("sum"), Dense(8, 0.1), RELU, Dense(1)))
+    found = infinite.gram(net, x)
+    monkeypatch.setattr(importlib.import_module("kernelregime.infinite.gram"), "by_offsets", lambda network: None)
+    expected = infinite.gram(net, x)
+    for kind in ("nngp", "ntk"):
+        np.testing.assert_allclose(getattr(found, kind), getattr(expected, kind), rtol=1e-12)
+    assert found.ntk[0, 2] == found.ntk[0, 0]

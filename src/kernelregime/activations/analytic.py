@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from kernelregime.activations.angles import magnitude, nearer
 from kernelregime.activations.forms import Means, alike, arcs, first_where, squares
 from kernelregime.activations.record import Dual, Kind
 
@@ -64,8 +65,8 @@ def _gelu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     found = arcs(a, b, w, v, 0.5)
     low, root = squares(a, b)
     # c/4 is odd in ρ and the rest even: that is taken at |ρ|
-    part, sine2 = jnp.abs(v - w) / 2, w * v  # |ρ| and 1 - ρ²
-    size, gap = root * part, low / 2 + root * jnp.minimum(w, v)  # |c| and (a + b)/2 - |c|
+    part, sine2 = magnitude(v - w) / 2, w * v  # |ρ| and 1 - ρ²
+    size, gap = root * part, low / 2 + root * nearer(w, v)  # |c| and (a + b)/2 - |c|
     inverse_a, inverse_b = 1 / (1 + a), 1 / (1 + b)
     share, base = inverse_a + inverse_b, jnp.sqrt(1 + a + b)
     # squares of large variances leave the range of floats: G/D by factors that do not
@@ -137,7 +138,7 @@ def _sin_dual(p: Array, q: Array, w: Array, v: Array, a: Any, b: Any, c: Any) ->
     moments = _sin_moment(p, 1.0, b, c), _sin_moment(q, 1.0, b, c)
     # exp(-D/2) - exp(-S/2), from the larger of the two
     larger = jnp.where(w <= v, 1 - left, 1 - right)
-    gain = -larger * jnp.expm1(-root * jnp.abs(v - w)) * jnp.where(w <= v, 1, -1).astype(w.dtype)
+    gain = -larger * jnp.expm1(-root * magnitude(v - w)) * jnp.where(w <= v, 1, -1).astype(w.dtype)
     product = (rest * (1 - right) + gain) / 2
     minus, plus = Means(apart, across, product, change).correlations(alike(p, q), moments, w, v)
     slope = (a * b) ** 2 / 2 * (most * (1 - left) - turn * gain)

@@ -47,6 +47,16 @@ def _above_zero_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return above_zero(*primals), tangents[0]
 
 
+def nearer(w: Array, v: Array) -> Array:
+    """The smaller of w = 1 - ρ and v = 1 + ρ; at ρ = 0 it moves as w does, where a minimum would not move at all."""
+    return jnp.where(w <= v, w, v)
+
+
+def magnitude(x: Array) -> Array:
+    """|x|; at 0 it moves as x does. With `nearer`, and signs from w <= v, derivatives of what is smooth in ρ are right at ρ = 0."""
+    return jnp.where(x >= 0, x, -x)
+
+
 @lru_cache(maxsize=4)
 def _polynomials(dtype: str) -> tuple[list[float], list[float]]:
     """Coefficients in m of η/√(2m) and of (sin η - η cos η)/(m√(2m)), to a tenth of the rounding of `dtype`."""
@@ -84,12 +94,12 @@ def arc(m: Array) -> Array:
 def acute(m: Array) -> tuple[Array, Array]:
     """η and sin η - η cos η for the angle η in [0, π/2] with 1 - cos η = m, both to relative accuracy."""
     arc, excess = _polynomials(m.dtype.name)
-    m = jnp.minimum(m, 1)
+    m = jnp.where(m > 1, 1, m)
     root = safe_sqrt(2 * m)
     return root * horner(arc, m), m * root * horner(excess, m)
 
 
 def angle(w: Array, v: Array) -> Array:
     """θ = arccos ρ from w = 1 - ρ and v = 1 + ρ, to relative accuracy near 0 and to rounding near π."""
-    near = acute(jnp.minimum(w, v))[0]
+    near = acute(nearer(w, v))[0]
     return jnp.where(w <= v, near, jnp.pi - near)

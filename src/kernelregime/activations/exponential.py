@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from kernelregime._checks import fail
-from kernelregime.activations.angles import safe_sqrt
+from kernelregime.activations.angles import magnitude, nearer, safe_sqrt
 from kernelregime.activations.forms import alike, divided, error_of, first_where, squares
 from kernelregime.activations.record import Dual, Kind
 from kernelregime.activations.series import horner
@@ -87,11 +87,11 @@ def _gabor_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     deep = middle + turned
     delta2 = delta * delta
     log = (jnp.log1p((turned * (turned + 2 * middle) + delta2) / product) + (turned + (middle * turned + delta2) / product) / deep) / 2
-    y, z, x = a / up_a, b / up_b, root * (jnp.abs(v - w) / 2) / deep
+    y, z, x = a / up_a, b / up_b, root * (magnitude(v - w) / 2) / deep
     bent = divided(delta2, 2 * (a + b) + 4 * root)  # 2(a + b) - 4√(ab)
     # (y + z)/2 - x, of which the first term is what is left at ρ = 1
     short = (product * bent - delta2) / (4 * product * middle)
-    short = short + root * (turned + jnp.minimum(w, v) * middle) / (middle * deep)
+    short = short + root * (turned + nearer(w, v) * middle) / (middle * deep)
     cross, split, both = _sinh(x) ** 2, _sinh(delta / (4 * product)) ** 2, _sinh(y) * _sinh(z)
     lost = _sinh((y + z) / 2 + x) * _sinh(short) - split
     silent = both == 0

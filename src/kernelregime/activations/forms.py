@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kernelregime.activations.angles import above_zero, arc, safe_sqrt
+from kernelregime.activations.angles import above_zero, arc, magnitude, safe_sqrt
 from kernelregime.activations.series import horner
 
 
@@ -114,7 +114,7 @@ def arcs(p: Array, q: Array, w: Array, v: Array, scale: Any) -> Arcs:
     over_x, over_y = 4 * x / (up_x + 1), 4 * y / (up_y + 1)
     over = over_x * over_y + over_x + over_y
     root_x, root_y = safe_sqrt(x), safe_sqrt(y)
-    root, apart = (root_x * unit_x) * (root_y * unit_y), jnp.abs(v - w)
+    root, apart = (root_x * unit_x) * (root_y * unit_y), magnitude(v - w)
     deep = jnp.sqrt(unit_x * unit_x + share_x * (unit_y * unit_y) + share_x * share_y * (w * v))
     # one arc a pair: lost/2 where the points are alike, else β
     near = alike(x, y)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from kernelregime._checks import integer
-from kernelregime.activations.angles import acute, angle, safe_sqrt
+from kernelregime.activations.angles import acute, angle, nearer, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
 from kernelregime.activations.series import legendre
 
@@ -23,12 +23,12 @@ def two_slopes(a: Array, b: Array, w: Array, v: Array, below: Any, above: Any, a
     squares = above * above + below * below
     kappa = (above - below) ** 2 / squares
     # with η the nearer of θ and π - θ: beyond π/2, sin θ - θ cos θ = π cos η + sin η - η cos η
-    eta, excess = acute(jnp.minimum(w, v))
+    eta, excess = acute(nearer(w, v))
     near = w - kappa * excess / jnp.pi
     far = kappa * (1 - v + excess / jnp.pi) + v
     # the same from 2, for an even φ: what is left when κ cos η is taken from κ
     beyond = (2 - kappa) + (kappa - 1) * v - kappa * excess / jnp.pi
-    sharp = w < v
+    sharp = w <= v
     theta, supplement = jnp.where(sharp, eta, jnp.pi - eta), jnp.where(sharp, jnp.pi - eta, eta)
     slope = (squares * supplement + 2 * above * below * theta) / (2 * jnp.pi)
     slope = jnp.where((a == 0) | (b == 0), at_zero * at_zero, slope)
@@ -37,8 +37,8 @@ def two_slopes(a: Array, b: Array, w: Array, v: Array, below: Any, above: Any, a
 
 def _relu_dual(a: Array, b: Array, w: Array, v: Array) -> Dual:
     """`two_slopes` of 0 and 1, where most terms vanish."""
-    eta, excess = acute(jnp.minimum(w, v))
-    sharp = w < v
+    eta, excess = acute(nearer(w, v))
+    sharp = w <= v
     minus = jnp.where(sharp, w, 1) - excess / jnp.pi
     slope = jnp.where((a == 0) | (b == 0), 0, jnp.where(sharp, jnp.pi - eta, eta) / (2 * jnp.pi))
     return Dual(minus, 2 - minus, slope)
@@ -52,6 +52,7 @@ RELU = Kind(
     dual=_relu_dual,
     kinks=(0.0,),
     homogeneous=True,
+    nonnegative=True,
 )
 
 
@@ -97,6 +98,7 @@ ABS = Kind(
     dual=lambda a, b, w, v: two_slopes(a, b, w, v, -1.0, 1.0, 0.0),
     kinks=(0.0,),
     homogeneous=True,
+    nonnegative=True,
 )
 
 IDENTITY = Kind(

@@ -21,7 +21,7 @@ import numpy as np
 from jax.scipy.special import erfc
 from jaxtyping import Array
 
-from kernelregime.activations.angles import safe_sqrt
+from kernelregime.activations.angles import nearer, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
 from kernelregime.activations.series import horner, legendre
 
@@ -143,7 +143,7 @@ def _dual(
     shape = jnp.broadcast_shapes(a.shape, b.shape, w.shape)
     obtuse = jnp.broadcast_to(w > v, shape)
     side = jnp.where(obtuse & (not odd), -1, 1).astype(w.dtype)
-    near, far = (jnp.broadcast_to(f(w, v), shape) for f in (jnp.minimum, jnp.maximum))
+    near, far = jnp.broadcast_to(nearer(w, v), shape), jnp.broadcast_to(jnp.where(w <= v, v, w), shape)
     first, second = _positions(np.array(kinks), a), _positions(np.array(kinks), b)
     edges = jnp.concatenate([jnp.broadcast_to(first, (*shape, len(kinks))), side[..., None] * second], axis=-1)
     scaled, other = root_a[..., None], side[..., None] * root_b[..., None]

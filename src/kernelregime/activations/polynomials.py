@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from kernelregime._checks import array, integer
-from kernelregime.activations.angles import safe_sqrt
+from kernelregime.activations.angles import nearer, safe_sqrt
 from kernelregime.activations.record import Dual, Kind, Nonlinearity
 
 
@@ -55,7 +55,7 @@ def _dual(powers: Sequence[Any], a: Array, b: Array, w: Array, v: Array) -> Dual
         found = _coefficients(powers, q)
         norm = safe_sqrt(sum((c * c for c in found), jnp.zeros_like(q)))
         units.append([c / jnp.where(norm > 0, norm, 1) for c in found])
-    near, obtuse = jnp.minimum(w, v), w > v
+    near, obtuse = nearer(w, v), w > v
     size = 1 - near
     apart = sum(((x - y) ** 2 for x, y in zip(*units, strict=True)), jnp.zeros_like(near)) / 2
     gap, power = jnp.zeros_like(near), jnp.ones_like(near)  # 1 - |ρ|^n and |ρ|^n

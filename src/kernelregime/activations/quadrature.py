@@ -21,7 +21,7 @@ import numpy as np
 from jax.scipy.fft import dct
 from jaxtyping import Array
 
-from kernelregime.activations.angles import angle, safe_sqrt
+from kernelregime.activations.angles import angle, nearer, safe_sqrt
 from kernelregime.activations.record import Dual, Kind
 
 ORDERS = (96, 512, 4608)  # terms of the series, of which the first that are enough are taken: for tanh at variances to 3, 100 and 10⁴
@@ -283,7 +283,7 @@ def _dual(functions: Sequence[Callable[[Array], Array]], rule: Rule, odd: bool, 
     jumps = _jumps(functions[1], w.dtype) if rule.broken else []
     parts = _parts(functions, rule, jumps, a, b)
     shape = jnp.broadcast_shapes(a.shape, b.shape, w.shape)
-    near, obtuse = jnp.broadcast_to(jnp.minimum(w, v), shape), jnp.broadcast_to(w > v, shape)
+    near, obtuse = jnp.broadcast_to(nearer(w, v), shape), jnp.broadcast_to(w > v, shape)
     known = _Known.of(rule, jumps, a, b, parts.squares) if rule.broken else None
 
     def step(carry: tuple[Array, ...], term: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
@@ -302,7 +302,7 @@ def _dual(functions: Sequence[Callable[[Array], Array]], rule: Rule, odd: bool, 
     if known is not None:
         terms += tuple(jnp.asarray(power, w.dtype) for power in rule.powers())
     # from the known sums, which may be large, the first terms already leave what is small
-    total, slope = (zeros, zeros) if known is None else known.sums(rule, angle(near, jnp.maximum(w, v)), obtuse)
+    total, slope = (zeros, zeros) if known is None else known.sums(rule, angle(near, jnp.where(w <= v, v, w)), obtuse)
     start: tuple[Array, ...] = (jnp.broadcast_to(total, shape), jnp.broadcast_to(slope, shape), zeros, near)
     total, slope, _, _ = jax.lax.scan(step, start, terms)[0]
     small = parts.apart + total

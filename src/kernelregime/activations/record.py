@@ -32,6 +32,7 @@ class Kind:
 
     `second_moment(q)` is E φ(√q z)² for a standard normal z; `dual(a, b, w, v)` takes the variances and w = 1 - ρ, v = 1 + ρ,
     which broadcast against one another. `homogeneous`: φ(cx) = cφ(x) for c > 0. `odd`: φ(-x) = -φ(x), whatever the parameters.
+    `nonnegative`: φ >= 0, so that correlations are.
     `bytes_per_point(dtype)`: what a dual needs for a point of each side; `numbers_per_pair`: how many numbers a program that holds it
     needs for a pair at one time, by the compiler's account. `finite`: whether φ has values, not a kernel alone.
     `maker`: a function and its arguments that give this kind, from which another process makes it; registered kinds need none.
@@ -46,6 +47,7 @@ class Kind:
     kinks: tuple[float, ...] = ()
     homogeneous: bool = False
     odd: bool = False
+    nonnegative: bool = False
     bytes_per_point: Callable[[Any], float] = lambda dtype: 0.0
     numbers_per_pair: int = 8
     finite: bool = True

@@ -15,9 +15,10 @@ from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
 from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
-from kernelregime.infinite.positions import FieldPairs, Positions, by_offsets
+from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Folded, Layer, Sequential, draws, reach_of
+from kernelregime.layers.fields import Positions
 
 KINDS = ("nngp", "ntk")
 RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
@@ -75,6 +76,7 @@ def problem(
         wanted = f"{first.shape[1]} features" if first.ndim == 2 else f"shape (N2, {', '.join(map(str, first.shape[1:]))})"
         raise fail(f"x2 with {wanted}, as x1 has", f"shape {second.shape}", "give both the same features")
     one_of("positions", positions, ("own", "all"))
+    network.output_shape(first.shape[1:])  # which refuses what does not fit
     if first.ndim > 2:
         if several:
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
@@ -123,10 +125,10 @@ def _fields(
     with _precision.enter(working):
         layers = portable(_layers(network, None) if apart is None else apart)
     read = read if apart is None else "offset"
-    pairs = FieldPairs(layers, first, second, kinds, read, draws(network), working)
+    pairs = FieldPairs(layers, first, second, kinds, read, positions, draws(network), working)
     once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
     tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))
-    entries = math.prod(shape[:-1]) ** (2 if read == "all" else 1)
+    entries = most_positions(network, shape)[0] ** (2 if read == "all" else 1)
     held = PER_POSITION + max((n.kind.numbers_per_pair for n in _nonlinearities(network)), default=8)
     return grams.Problem(
         pairs,
@@ -196,7 +198,7 @@ def gram(
     `grams.assemble`. Conventions and sources as in `kernel`.
 
     Returns: `Grams` of NumPy arrays or, with a store, of arrays of xarray (`xarray.DataArray`) that read what is used when it is used.
-    Raises: `InputError` for inputs that are not finite, not 2-d or of unequal length, for depths the network does not have, for
+    Raises: `InputError` for inputs that are not finite or of unequal shapes, for depths the network does not have, for
     a budget below one pair and for a store of something else; `RunError` when the disk is full or workers keep dying.
     """
     depths = chosen(depths)
@@ -229,7 +231,9 @@ def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depth
     """
     kinds, depths = _kinds(kind), chosen(depths)
     several = depths is not None
-    first = array("x", x, ndim=2)
+    first = array("x", x)
+    if first.ndim != 2:
+        raise fail("points x (N, d)", f"shape {first.shape}", "of points with positions, take the diagonal of gram")
     working = _precision.resolve(dtype, first)
     with _precision.enter(working):
         layers = _layers(network, depths)

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from kernelregime._checks import fail, integer
+from kernelregime._checks import fail, integer, one_of
+from kernelregime.activations.angles import magnitude
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.infinite.positions import Positions, error_of, input_fields, kernels_of
+from kernelregime.infinite.positions import error_of, input_fields, kernels_of
 from kernelregime.layers import Dense, Folded, Layer, Moments, Sequential, draws, reach_of
+from kernelregime.layers.fields import Positions
 from kernelregime.layers.moments import signed
 
 
@@ -66,7 +68,7 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
     high, low = halves(x1)
     square = sine2(x1[:, None, :], x2[None, :, :], ratio, safe1, safe2, (high[:, None, :], low[:, None, :]))
     defined = (norm1 > 0) & (norm2 > 0)
-    small = jnp.where(defined, square, 1) / (1 + jnp.abs(rho))
+    small = jnp.where(defined, square, 1) / (1 + magnitude(rho))
     gap, d = signed(rho >= 0, small), x1.shape[1]
     tilt = jnp.where(defined, 0, inner - jax.lax.stop_gradient(inner)) / d
     own = jnp.zeros_like(gap) if ntk else None
@@ -85,8 +87,8 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `positions`:
     as in `gram`.
 
-    Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs that are not 2-d or hold no
-    floats, for float64 where JAX has none, and for depths the network does not have.
+    Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs of no, or of different,
+    shapes or without floats, for float64 where JAX has none, for what the layers refuse, and for depths the network does not have.
     Source: Jacot, Gabriel and Hongler 2018, proposition 1 and theorem 1; Lee et al. 2018, eq. 5.
 
     >>> import jax.numpy as jnp
@@ -94,6 +96,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     >>> kernel(networks.mlp(depth=2, width=64))(jnp.ones((1, 3))).ntk
     Array([[4.]], dtype=float32)
     """
+    one_of("positions", positions, ("own", "all"))
     layers = None if depths is None else cut(network, depths)
 
     def compute(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"] | None = None) -> Kernels:
@@ -101,13 +104,13 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
         other = first if x2 is None else _points("x2", x2)
         if first.ndim < 2 or first.shape[1:] != other.shape[1:]:
             raise fail("x1 (N1, d) and x2 (N2, d)", f"shapes {first.shape} and {other.shape}", "reshape them to one point a row")
-        own = jnp.eye(len(first), dtype=bool) if x2 is None and draws(network) else None
+        network.output_shape(first.shape[1:])  # which refuses what does not fit
+        own = jnp.eye(len(first), len(other), dtype=bool) & (x2 is None) if draws(network) else None
         if first.ndim > 2:
             if layers is not None:
-                raise fail("points (N, d) with depths=", f"shape {first.shape}", "cut the network yourself")
-            network.output_shape(first.shape[1:])  # which refuses what does not fit
+                raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
             after: Any = network.propagate(input_fields(first, other, reach_of(network, positions), ntk=True, own=own))
-            return Kernels(kernels_of(after, "nngp"), kernels_of(after, "ntk"), error_of(after))
+            return Kernels(kernels_of(after, "nngp", positions), kernels_of(after, "ntk", positions), error_of(after))
         start = replace(input_moments(first, other), own=own)
         if layers is None:
             after = network.propagate(start)

@@ -14,13 +14,18 @@ from kernelregime import _precision
 from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.places import beyond
-from kernelregime.layers import Fields, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
+from kernelregime.layers import Fields, Folded, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
 from kernelregime.layers.fields import Positions, Squares, gap_between
 from kernelregime.layers.moments import signed
+from kernelregime.layers.pooling import own_positions
+
+FEW = 4  # channels that are summed in one loop over the pairs
 
 
 def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None) -> Fields:
-    """Σ⁰(p, p') = x1(p)·x2(p')/C for points (N1, *P, C) and (N2, *P', C); `own`: which pairs are one point, in one draw."""
+    """Σ⁰(p, p') = x1(p)·x2(p')/C for points (N1, *P, C) and (N2, *P', C); `own`: of a network that draws anew for each point, which pairs
+    are one point in one draw, else None.
+    """
     axes = x1.ndim - 2
     one, other = (jnp.moveaxis(x, 0, -2) for x in (x1, x2))  # (*P, N, C)
     first = second = None
@@ -39,7 +44,7 @@ def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: 
     return Fields(cross, first, second, same, axes, positions)
 
 
-def by_offsets(network: Layer) -> tuple[Layer, GlobalPool, tuple[Layer, ...]] | None:
+def by_offsets(network: Layer) -> tuple[Folded, GlobalPool, tuple[Layer, ...]] | None:
     """The layers before a global pooling, it, and those after it, where pairs of positions far apart alike can go through by themselves."""
     if not isinstance(network, Sequential) or draws(network):
         return None
@@ -50,6 +55,21 @@ def by_offsets(network: Layer) -> tuple[Layer, GlobalPool, tuple[Layer, ...]] | 
         if not offsets_kept(layer):
             return None
     return None
+
+
+def most_positions(layer: Layer, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """The largest number of positions on the way of a point through a layer (added up over branches), and its shape after it."""
+    inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
+    most = math.prod(shape[:-1])
+    if inner is None:
+        after = layer.output_shape(shape)
+        return max(most, math.prod(after[:-1])), after
+    if not layer.in_turn:
+        return sum(most_positions(part, shape)[0] for part in inner), layer.output_shape(shape)
+    for part in inner:
+        found, shape = most_positions(part, shape)
+        most = max(most, found)
+    return most, shape
 
 
 def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool) -> Moments:
@@ -90,7 +110,7 @@ def _pairs(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:
     """Moments of channels along the last axis; what differs and what adds up between the two is summed without cancellation."""
     channels = x.shape[-1]
     k1, k2 = (x * x).mean(-1), (y * y).mean(-1)
-    squares = Squares(k1, k2, ((x - y) ** 2).mean(-1) / 2, ((x + y) ** 2).mean(-1) / 2)
+    squares = Squares(k1, k2, *(total / (2 * channels) for total in _differences(x, y)))
     # numbers are parallel or opposite, whatever their lengths
     gap = gap_between(squares) if channels > 1 else signed(squares.apart <= squares.across, jnp.zeros_like(squares.apart))
     features = jnp.asarray(channels, gap.dtype)
@@ -98,12 +118,25 @@ def _pairs(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:
     return Moments(k1, k2, gap, theta, None, jnp.zeros((), gap.dtype), features, gaussian=False, own=own)
 
 
-def kernels_of(state: Any, kind: str) -> Array:
-    """A kernel after the last layer: (N1, N2), then the axes of positions that are left, (*P) or (*P, *P')."""
+def _differences(x: Array, y: Array) -> tuple[Array, Array]:
+    """|x ∓ y|² over the last axis; of many channels one after another, so that no array holds them all for all pairs."""
+    if x.shape[-1] <= FEW:
+        return ((x - y) ** 2).sum(-1), ((x + y) ** 2).sum(-1)
+
+    def add(totals: tuple[Array, Array], channel: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        one, other = channel
+        return (totals[0] + (one - other) ** 2, totals[1] + (one + other) ** 2), None
+
+    zeros = jnp.zeros(jnp.broadcast_shapes(x.shape, y.shape)[:-1], x.dtype)
+    return jax.lax.scan(add, (zeros, zeros), (jnp.moveaxis(x, -1, 0), jnp.moveaxis(y, -1, 0)))[0]
+
+
+def kernels_of(state: Any, kind: str, positions: Positions) -> Array:
+    """A kernel after the last layer: (N1, N2), then the axes of positions that are left, (*P), or of "all" pairs (*P, *P')."""
     if isinstance(state, Moments):
         return getattr(state, kind)
-    value = getattr(state.cross, kind)
-    return jnp.moveaxis(value, (-2, -1), (0, 1))
+    moments = own_positions(state) if positions == "own" else state.cross
+    return jnp.moveaxis(getattr(moments, kind), (-2, -1), (0, 1))
 
 
 def error_of(state: Any) -> Array:
@@ -111,9 +144,9 @@ def error_of(state: Any) -> Array:
     return jnp.asarray(state.error if isinstance(state, Moments) else state.cross.error)
 
 
-@compiled(static=("kinds", "positions"))
+@compiled(static=("kinds", "positions", "kept"))
 def propagate_fields(
-    layers: Any, x1: Array, x2: Array, own: Array | None, *, kinds: tuple[str, ...], positions: Positions
+    layers: Any, x1: Array, x2: Array, own: Array | None, *, kinds: tuple[str, ...], positions: Positions, kept: Positions
 ) -> tuple[dict[str, Array], Array]:
     """The kernels of each kind for points (N1, *P, C) and (N2, *P, C), and the quadrature error; infinite where one is not finite."""
     if positions == "offset":
@@ -121,7 +154,7 @@ def propagate_fields(
         after: Any = reduce(lambda state, layer: layer.propagate(state), last, pooled(before, x1, x2, ntk="ntk" in kinds, pool=pool))
     else:
         after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
-    found = {kind: kernels_of(after, kind) for kind in kinds}
+    found = {kind: kernels_of(after, kind, kept) for kind in kinds}
     return found, error_of(after) + beyond(*found.values())
 
 
@@ -129,7 +162,8 @@ def propagate_fields(
 class FieldPairs:
     """The pair function of a kernel of points with positions, rows of `first` with those of `second` (None: those of `first`).
 
-    `positions`: which pairs of positions the layers read; for "offset", `layers` are those of `by_offsets`. `draws`: whether a point with itself is one draw of the network (`Dropout`).
+    `positions`: which pairs of positions the layers read; for "offset", `layers` are those of `by_offsets`. `kept`: which
+    of them are given where some are left. `draws`: whether a point with itself is one draw of the network (`Dropout`).
     """
 
     layers: Any
@@ -137,6 +171,7 @@ class FieldPairs:
     second: np.ndarray | None
     kinds: tuple[str, ...]
     positions: Positions
+    kept: Positions
     draws: bool
     dtype: np.dtype
 
@@ -144,8 +179,9 @@ class FieldPairs:
         """The kernels of one block, with the axes of positions that are left, and the quadrature error."""
         x1, x2 = self.first[rows], (self.first if self.second is None else self.second)[columns]
         own = None
-        if self.draws and self.second is None:
+        if self.draws:
             own = np.arange(rows.start, rows.stop)[:, None] == np.arange(columns.start, columns.stop)[None]
+            own = own & (self.second is None)
         with _precision.enter(self.dtype):
-            found, error = propagate_fields(self.layers, x1, x2, own, kinds=self.kinds, positions=self.positions)
+            found, error = propagate_fields(self.layers, x1, x2, own, kinds=self.kinds, positions=self.positions, kept=self.kept)
             return Block({name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error))

@@ -12,6 +12,7 @@ from kernelregime import activations
 from kernelregime._checks import fail
 from kernelregime.activations import Dual, Nonlinearity
 from kernelregime.layers.base import Layer, Shape, State
+from kernelregime.layers.fields import Fields
 from kernelregime.layers.moments import Moments, gap_of
 
 
@@ -45,7 +46,10 @@ class Activation(Layer):
 
     def propagate(self, state: State) -> State:
         """Second moments and NTK after φ."""
-        return state.each(self._of_pair)
+        after = state.each(self._of_pair)
+        # of units with positions it is half of the work of the layers that follow
+        positive = isinstance(after, Fields) and self.nonlinearity.kind.nonnegative
+        return after.each(partial(replace, nonnegative=positive))
 
     def _of_pair(self, moments: Moments) -> Moments:
         if not moments.gaussian:

@@ -154,7 +154,7 @@ class Attention(Layer):
             squares = Squares(*(_unflat(part, lead) for part in parts))
             features = jnp.asarray(self.channels, covariance.dtype)
             ntk = None if theta is None else _unflat(theta, lead)
-            blocks.append(moments_of(squares, before, ntk, error=error, features=features, gaussian=True))
+            blocks.append(moments_of(squares, before, ntk, error=error, features=features, gaussian=True, nonnegative=False))
         # of a position with itself the angle is 0, whatever rounding left
         blocks[1:] = [replace(m, gap=jnp.where(alone(m.gap.shape, state.axes), 0, m.gap)) for m in blocks[1:]]
         return same_as_alone(replace(state, cross=blocks[0], first=blocks[1], second=blocks[2]))

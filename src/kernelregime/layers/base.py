@@ -27,7 +27,8 @@ class Layer(ABC):
     """
 
     reach: ClassVar[Reach] = "each"
-    keeps_offsets: ClassVar[bool] = False  # whether units at p and p' are made of such as far apart, and as many as before
+    # whether units at p and p' are made of such as far apart, as many as before; a property `unmoved` tells where it depends
+    keeps_offsets: ClassVar[bool] = False
     in_turn: ClassVar[bool] = True  # of a layer made of `layers`: whether one follows another
 
     @abstractmethod
@@ -96,4 +97,4 @@ def draws(layer: Layer) -> bool:
 def offsets_kept(layer: Layer) -> bool:
     """Whether a layer, and all in it, keep pairs of positions as far apart as they are."""
     inner = getattr(layer, "layers", None)
-    return all(offsets_kept(part) for part in inner) if inner is not None else layer.keeps_offsets
+    return all(offsets_kept(part) for part in inner) if inner is not None else getattr(layer, "unmoved", layer.keeps_offsets)

@@ -12,7 +12,11 @@ from kernelregime._checks import fail, one_of
 from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
 from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
 from kernelregime.layers.moments import Moments
+from kernelregime.layers.normalization import Dropout, LayerNorm
+from kernelregime.layers.pooling import Flatten, GlobalPool, Pool
+from kernelregime.layers.resizing import Crop, Resize
 
+LINEAR = (Crop, Dropout, Flatten, GlobalPool, LayerNorm, Pool, Resize)  # they leave means of 0 and uncorrelated units as they are
 Join = Literal["sum", "product", "concatenate"]
 
 
@@ -91,7 +95,7 @@ class Branches(Layer):
         if len({type(s) for s in after}) > 1:
             raise fail("branches that all keep their positions, or none", "some of each", "pool or flatten in every branch")
         if self.join != "concatenate":
-            bound = [layer for layer, s in zip(self.layers, after, strict=True) if not (weighted(layer) and s.gaussian)]
+            bound = [layer for layer in self.layers if not fresh(layer)]
             if len(bound) > 1:
                 names = ", ".join(type(layer).__name__ for layer in bound)
                 wanted = f"at most one branch of a {self.join} without weights of its own at its end"
@@ -113,15 +117,19 @@ class Branches(Layer):
         squares = [squares_of(m).map(*(3 * (partial(jnp.multiply, share),))) for m, share in zip(parts, shares, strict=True)]
         total = Squares(*(reduce(jnp.add, values) for values in zip(*(_values(s) for s in squares), strict=True)))
         ntk = None if parts[0].ntk is None else reduce(jnp.add, [share * m.ntk for m, share in zip(parts, shares, strict=True)])
-        return moments_of(total, parts[0], ntk, error=error, features=features, gaussian=gaussian)
+        like = replace(parts[0], nonnegative=all(m.nonnegative for m in parts))
+        return moments_of(total, like, ntk, error=error, features=features, gaussian=gaussian)
 
 
-def weighted(layer: Layer) -> bool:
-    """Whether a layer, or one in it, draws weights."""
-    inner = getattr(layer, "layers", None)
-    if inner is not None:
-        return any(weighted(part) for part in inner)
-    return hasattr(layer, "sigma_w2")
+def fresh(layer: Layer) -> bool:
+    """Whether the output has mean 0 and no correlation with anything before: it ends in weights of its own, on all ways through it."""
+    inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
+    if inner is None:
+        return hasattr(layer, "sigma_w2")
+    if not layer.in_turn:
+        return all(fresh(part) for part in inner)
+    last = next((part for part in reversed(inner) if not isinstance(part, LINEAR)), None)
+    return last is not None and fresh(last)
 
 
 def _values(squares: Squares) -> tuple[Array, ...]:
@@ -139,7 +147,8 @@ def _product(parts: list[Moments], error: Array) -> Moments:
     opposite, small = reduce(_both_signs, [(jnp.signbit(m.gap), m.small) for m in parts])
     tilt = None if parts[0].tilt is None else jnp.zeros_like(small)
     gap = jnp.where(opposite, -small, small)
-    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=error, gaussian=False)
+    positive = all(m.nonnegative for m in parts)
+    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=error, gaussian=False, nonnegative=positive)
 
 
 def _both_signs(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:

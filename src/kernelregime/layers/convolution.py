@@ -55,8 +55,6 @@ class Conv(Layer):
     def __post_init__(self) -> None:
         integer("channels", self.channels)
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
-        if not 1 <= len(self.window) <= len(SPATIAL):
-            raise fail("a window of one number for each axis of positions", repr(self.window), "for images, write window=(3, 3)")
         windows_of(self.window, self.strides, self.dilation, self.padding)
         if self.transposed and not self.shared:
             raise fail("a transposed convolution with shared weights", "shared=False", "leave one of the two out")
@@ -126,7 +124,7 @@ class Conv(Layer):
         return state.each(partial(self._of_pair, axes=state.axes, positions=state.positions, offset=state.offset))
 
     @property
-    def keeps_offsets(self) -> bool:
+    def unmoved(self) -> bool:
         """Whether units at p and p' are made of such as far apart: at stride 1, with as many positions after as before."""
         return self.shared and self.padding != "VALID" and all(w.stride == 1 for w in self.windows) and all(s == 1 for s in self.spacing)
 
@@ -160,11 +158,15 @@ class Conv(Layer):
         theta = moments.ntk
         if any(gap > 1 for gap in self.spacing):
             squares, theta = self._spread(squares, theta, axes, positions)
-        sums = squares.map(lambda k: total(k, [0]), other_total, both_total)
+        sums = Squares(total(squares.k1, [0]), other_total(squares.k2), both_total(squares.apart), squares.across)
+        if not moments.nonnegative:
+            sums = replace(sums, across=both_total(squares.across))
         if positions == "all":
             sums = self._with_edges(sums, squares, axes)
         if offset is not None and self.padding == "SAME":
             sums = self._with_edges_at(sums, squares, axes, reached)
+        if moments.nonnegative:  # nothing is lost where the sum of two is not the smaller
+            sums = replace(sums, across=sums.k1 + sums.k2 - sums.apart)
         after = Squares(scale * sums.k1 + shift, scale * sums.k2 + shift, scale * sums.apart, scale * sums.across + 2 * shift)
         ntk = None
         if theta is not None:
@@ -266,7 +268,7 @@ def check_axes(state: Any, axes: int) -> None:
     """`InputError` unless units have so many axes of positions."""
     if not isinstance(state, Fields) or state.axes != axes:
         found = f"{state.axes} axes" if isinstance(state, Fields) else "none"
-        raise fail(f"points with {counted(axes, 'axis')} of positions", found, "give points (N, *positions, channels)")
+        raise fail(f"points with {axes} axes of positions", found, "give points (N, *positions, channels)")
 
 
 def alone(shape: Shape, axes: int) -> Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from kernelregime.activations.angles import safe_sqrt
+from kernelregime.activations.angles import above_zero, safe_sqrt
 from kernelregime.layers.moments import Moments, signed
 
 Positions = Literal["own", "all", "offset"]
@@ -73,14 +73,16 @@ def squares_of(moments: Moments) -> Squares:
     return Squares(moments.k1, moments.k2, fall + root * moments.w - tilt, fall + root * moments.v + tilt)
 
 
-def gap_between(squares: Squares) -> Array:
+def gap_between(squares: Squares, *, nonnegative: bool = False) -> Array:
     """`Moments.gap`: 1 ∓ ρ = (½E(z1 ∓ z2)² - ½(√k1 - √k2)²)/√(k1 k2), whichever is smaller."""
     root1, root2 = safe_sqrt(squares.k1), safe_sqrt(squares.k2)
     one, other = (1 / jnp.where(root > 0, root, jnp.inf) for root in (root1, root2))
     fall = (root1 - root2) ** 2 / 2
+    if nonnegative:
+        return above_zero(squares.apart - fall) * one * other
     near = squares.apart <= squares.across
     least = jnp.where(near, squares.apart, squares.across) - fall
-    return signed(near, jnp.minimum(least * one * other, 1))
+    return signed(near, least * one * other)
 
 
 def moments_of(squares: Squares, like: Moments, ntk: Array | None, **changes: Any) -> Moments:
@@ -89,7 +91,9 @@ def moments_of(squares: Squares, like: Moments, ntk: Array | None, **changes: An
     if like.tilt is not None:
         covariance = (squares.across - squares.apart) / 2
         tilt = jnp.where((squares.k1 > 0) & (squares.k2 > 0), 0, covariance - jax.lax.stop_gradient(covariance))
-    return replace(like, k1=squares.k1, k2=squares.k2, gap=gap_between(squares), ntk=ntk, tilt=tilt, **changes)
+    return replace(
+        like, k1=squares.k1, k2=squares.k2, gap=gap_between(squares, nonnegative=like.nonnegative), ntk=ntk, tilt=tilt, **changes
+    )
 
 
 def same_as_alone(state: Fields) -> Fields:

@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from kernelregime.activations.angles import above_zero, safe_sqrt
+from kernelregime.activations.angles import above_zero, magnitude, safe_sqrt
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features", "own"), meta_fields=("gaussian",)
+    jax.tree_util.register_dataclass,
+    data_fields=("k1", "k2", "gap", "ntk", "tilt", "error", "features", "own"),
+    meta_fields=("gaussian", "nonnegative"),
 )
 @dataclass(frozen=True)
 class Moments:
@@ -24,8 +26,8 @@ class Moments:
     the NNGP kernel is wanted. `tilt`: zeros, with the derivative of E z(x1)z(x2) at pairs with a zero vector, or None where no
     derivatives are wanted: there the covariance moves, and √(k1 k2)·ρ cannot tell. `error`: the quadrature errors so far, each
     relative to √(k1 k2), added up. `features`: units in the layer; `gaussian`: whether they are jointly Gaussian, as an
-    activation needs (static). `own`: which pairs are one point with itself, in one draw
-    (`Dropout`), or None where that is not needed. For a pair with a zero vector ρ means nothing; any gap will do.
+    activation needs (static). `own`: which pairs are one point with itself, in one draw (`Dropout`), or None where that is not
+    needed. `nonnegative` (static): whether no ρ is below 0. For a pair with a zero vector ρ means nothing; any gap will do.
     """
 
     k1: Float[Array, "..."]
@@ -37,6 +39,7 @@ class Moments:
     features: Float[Array, ""]
     gaussian: bool
     own: Bool[Array, "..."] | None = None
+    nonnegative: bool = False
 
     def each(self, change: "Callable[[Moments], Moments]") -> "Moments":
         """The state after a layer that acts on every pair alike."""
@@ -50,22 +53,22 @@ class Moments:
     @property
     def w(self) -> Float[Array, "..."]:
         """1 - ρ."""
-        return jnp.where(jnp.signbit(self.gap), 2 + self.gap, self.gap)
+        return self.gap if self.nonnegative else jnp.where(jnp.signbit(self.gap), 2 + self.gap, self.gap)
 
     @property
     def v(self) -> Float[Array, "..."]:
         """1 + ρ."""
-        return jnp.where(jnp.signbit(self.gap), -self.gap, 2 - self.gap)
+        return 2 - self.gap if self.nonnegative else jnp.where(jnp.signbit(self.gap), -self.gap, 2 - self.gap)
 
     @property
     def small(self) -> Float[Array, "..."]:
         """The smaller of 1 ± ρ; the absolute value of the gap, with a derivative at 0."""
-        return jnp.where(jnp.signbit(self.gap), -self.gap, self.gap)
+        return self.gap if self.nonnegative else jnp.where(jnp.signbit(self.gap), -self.gap, self.gap)
 
     @property
     def rho(self) -> Float[Array, "..."]:
         """ρ."""
-        return jnp.where(jnp.signbit(self.gap), -1 - self.gap, 1 - self.gap)
+        return 1 - self.gap if self.nonnegative else jnp.where(jnp.signbit(self.gap), -1 - self.gap, 1 - self.gap)
 
     @property
     def nngp(self) -> Float[Array, "..."]:
@@ -113,4 +116,4 @@ def affine(moments: Moments, scale: Array, shift: Array | None) -> tuple[Array, 
         turn = lean * (unit1 * unit2)
         rho, sine2 = rho + turn, sine2 - 2 * rho * turn
         lean = jnp.where((new1 > 0) & (new2 > 0), 0, lean)  # what had no variance has a correlation now
-    return new1, new2, signed(rho >= 0, sine2 / (1 + jnp.abs(rho))), lean
+    return new1, new2, signed(rho >= 0, sine2 / (1 + magnitude(rho))), lean

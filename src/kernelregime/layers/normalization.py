@@ -71,7 +71,8 @@ class Dropout(Layer):
     """Units are kept with probability `keep` and then divided by it, each at each point independently; all are kept unless `training`.
 
     `apply` is that of a network that is evaluated, without `training`. At infinite width in training Σ(x, x) and Θ(x, x) of a point
-    with itself (one draw) are divided by `keep`, and what belongs to two draws stays.
+    with itself (one draw) are divided by `keep`, and what belongs to two draws stays; units that are kept or not are no
+    Gaussians, so that weights have to follow before an activation.
     """
 
     keep: float
@@ -112,4 +113,4 @@ class Dropout(Layer):
             same = alone(moments.gap.shape, axes) & moments.own
             gap = jnp.where(same, moments.gap, apart)
             ntk = None if ntk is None else jnp.where(same, ntk / keep, ntk)
-        return replace(moments, k1=moments.k1 / keep, k2=moments.k2 / keep, gap=gap, ntk=ntk)
+        return replace(moments, k1=moments.k1 / keep, k2=moments.k2 / keep, gap=gap, ntk=ntk, gaussian=False)

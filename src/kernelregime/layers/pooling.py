@@ -192,7 +192,7 @@ def mixed(state: Fields, along: Any, weighed: Any) -> Fields:
         k1, k2 = means.k1 - one, means.k2 - other
         middle = (one + other) / 2
         centred = Squares(k1, k2, means.apart - middle, means.across - middle)
-        gap = gap_between(centred)
+        gap = gap_between(centred, nonnegative=before.nonnegative)
         ntk = None if before.ntk is None else weighed(weighed(both(before.ntk), 0), axes)
         scaled = replace(centred, k1=weighed(weighed(k1, 0), 0), k2=weighed(weighed(k2, axes), axes))
         return replace(moments_of(scaled, before, ntk, error=error), gap=gap)

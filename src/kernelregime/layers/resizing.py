@@ -32,6 +32,8 @@ class Resize(Layer):
     reach: ClassVar[Reach] = "all"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.positions, tuple) or not self.positions:
+            raise fail("a number of positions for each axis, a tuple", repr(self.positions), "for images, write (16, 16)")
         one_of("method", self.method, ("nearest", "linear", "cubic", "lanczos3", "lanczos5"))
         for length in self.positions:
             integer("a number of positions", length)
@@ -61,6 +63,8 @@ class Resize(Layer):
                 x = jnp.moveaxis(jnp.tensordot(weights, x, axes=(1, axis), precision="highest"), 0, axis)
             return x
 
+        if self.method not in ("nearest", "linear"):  # weights of both signs
+            state = state.each(partial(replace, nonnegative=False))
         return mixed(state, along, lambda x, _: x)
 
     def _map(self, n: int, length: int, dtype: Any) -> Array:
@@ -75,6 +79,10 @@ class Crop(Layer):
     slices: tuple[tuple[int | None, int | None, int | None], ...]
 
     reach: ClassVar[Reach] = "each"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.slices, tuple) or not all(isinstance(part, tuple) and len(part) == 3 for part in self.slices):
+            raise fail("slices as a tuple of (start, stop, step)", repr(self.slices), "write ((0, 3, None), (None, None, 2))")
 
     def output_shape(self, shape: Shape) -> Shape:
         """(*positions, channels)."""

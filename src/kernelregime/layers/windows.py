@@ -111,6 +111,9 @@ def each_tap(x: Array, windows: Sequence[Window], start: int, *, around: bool = 
 def windows_of(sizes: Sequence[int], strides: Sequence[int] | None, dilation: Sequence[int] | None, padding: str) -> tuple[Window, ...]:
     """A window for each axis; `InputError` for numbers of them that do not agree."""
     one_of("padding", padding, PADDINGS)
+    for name, given in (("a window", sizes), ("strides", strides or sizes), ("a dilation", dilation or sizes)):
+        if not isinstance(given, tuple) or not given:
+            raise fail(f"{name} of one number for each axis of positions, a tuple", repr(given), "for images, write (3, 3)")
     ones = (1,) * len(sizes)
     parts = {"strides": tuple(strides or ones), "dilation": tuple(dilation or ones)}
     for name, given in parts.items():

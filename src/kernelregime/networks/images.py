@@ -77,7 +77,8 @@ def resnet(
 ) -> Sequential:
     """A wide residual network with activations first: three groups of `blocks` blocks with 16, 32 and 64 times `widen` channels.
 
-    The second and the third group halve the image; there the shortcut is a convolution. No batch normalization, which has no kernel.
+    The second and the third group halve the image. The first block of each group has a 3 × 3 convolution as its shortcut. There is no
+    batch normalization, which has no kernel of this kind.
     Source: Zagoruyko and Komodakis 2016, table 1.
     """
     one_of("readout", readout, ("pool", "flatten"))
