@@ -7,12 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """`ours` and `peer` take the case's parameters and return a function of no arguments that does the work and waits for it."""
+    """`ours` and `peer` take the case's parameters and return a function of no arguments that does the work and waits for it.
+
+    `share`: how much of our work the peer does, where it does not manage all of it.
+    """
 
     ours: Callable[..., Callable[[], Any]]
     peer: Callable[..., Callable[[], Any]]
     parameters: dict[str, Any]
     dtype: str
+    share: float = 1.0
 
 
 def _points(n, d, dtype, sphere=False):
@@ -46,6 +50,29 @@ def _fc_peer(n, depth, activation, sigma_b2, dtype, sphere=False):
     both = jax.jit(lambda x: (lambda k: (k.nngp, k.ntk))(kernel(x, None, ("nngp", "ntk"))))
     x = jax.numpy.asarray(_points(n, 784, dtype, sphere))
     return lambda: jax.block_until_ready(both(x))
+
+
+def _images(n, side, channels, dtype):
+    return _points(2 * n, side * side * channels, dtype).reshape(2, n, side, side, channels)
+
+
+def _conv_ours(n, side, channels, depth, readout, peer_n, dtype):
+    from kernelregime import infinite, networks
+
+    network, (x1, x2) = networks.cnn(depth=depth + 1, channels=1, readout=readout), _images(n, side, channels, dtype)
+    return lambda: infinite.gram(network, x1, x2, dtype=dtype)
+
+
+def _conv_peer(n, side, channels, depth, readout, peer_n, dtype):
+    import jax
+    from neural_tangents import stax
+
+    end = stax.GlobalAvgPool() if readout == "pool" else stax.Flatten()
+    hidden = [layer for _ in range(depth) for layer in (stax.Conv(1, (3, 3), padding="SAME", W_std=2**0.5), stax.Relu())]
+    _, _, kernel = stax.serial(*hidden, end, stax.Dense(1, W_std=2**0.5))
+    both = jax.jit(lambda x1, x2: (lambda k: (k.nngp, k.ntk))(kernel(x1, x2, ("nngp", "ntk"))))
+    x1, x2 = (jax.numpy.asarray(x) for x in _images(peer_n, side, channels, dtype))
+    return lambda: jax.block_until_ready(both(x1, x2))
 
 
 def _empirical_ours(n, outputs, output, depth, width, dtype):
@@ -143,6 +170,11 @@ def _fc(n, depth, dtype, activation="relu", **more):
     return Case(_fc_ours, _fc_peer, {"n": n, "depth": depth, "activation": activation, "sigma_b2": None, **more}, dtype)
 
 
+def _conv(n, side, depth, readout, peer_n, dtype):
+    parameters = {"n": n, "side": side, "channels": 3, "depth": depth, "readout": readout, "peer_n": peer_n}
+    return Case(_conv_ours, _conv_peer, parameters, dtype, share=(peer_n / n) ** 2)
+
+
 def _empirical(n, outputs, output):
     return Case(_empirical_ours, _empirical_peer, {"n": n, "outputs": outputs, "output": output, "depth": 20, "width": 300}, "float32")
 
@@ -153,6 +185,9 @@ CASES = {
     **{f"fc_relu_L10_biases_{dtype}": _fc(5000, 10, dtype, sigma_b2=0.1) for dtype in ("float32", "float64")},
     **{f"fc_{phi}_L10_{dtype}": _fc(2000, 10, dtype, phi) for phi in ("erf", "gelu") for dtype in ("float32", "float64")},
     **{f"fc_tanh_L10_sphere_{dtype}": _fc(400, 10, dtype, "tanh", sphere=True) for dtype in ("float32", "float64")},
+    **{f"conv_pool_16_L3_{dtype}": _conv(32, 16, 3, "pool", 8, dtype) for dtype in ("float32", "float64")},
+    "conv_pool_32_L5_float32": _conv(8, 32, 5, "pool", 2, "float32"),
+    **{f"conv_flatten_16_L5_{dtype}": _conv(64, 16, 5, "flatten", 64, dtype) for dtype in ("float32", "float64")},
     "empirical_O1": _empirical(100, 1, "trace"),
     "empirical_O10_trace": _empirical(100, 10, "trace"),
     "empirical_O10_full": _empirical(100, 10, "full"),

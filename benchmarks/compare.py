@@ -71,7 +71,7 @@ def compare(name, peer, repeats):
     for worker in sides.values():
         worker.close()
     seconds = {side: [run["seconds"] for run in done] for side, done in runs.items()}
-    ratios = [theirs / own for own, theirs in zip(seconds["ours"], seconds["peer"])]
+    ratios = [theirs / CASES[name].share / own for own, theirs in zip(seconds["ours"], seconds["peer"])]
     return {
         "case": name,
         "parameters": CASES[name].parameters,

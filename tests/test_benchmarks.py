@@ -9,7 +9,7 @@ sys.path.append(str(BENCHMARKS))
 import compare  # noqa: E402
 from cases import CASES  # noqa: E402
 
-SMALL = {"n": 6, "depth": 2, "width": 8, "inputs": 4, "draws": 3}
+SMALL = {"n": 6, "depth": 2, "width": 8, "inputs": 4, "draws": 3, "side": 3}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from compiling import quick
 
-from kernelregime import activations, infinite
+from kernelregime import activations, infinite, layers
 from kernelregime._checks import InputError
 from kernelregime.layers import (
     Activation,
@@ -325,3 +325,9 @@ def test_dense_layers_and_attention_of_images_by_offsets_or_not_are_one(monkeypa
     for kind in ("nngp", "ntk"):
         np.testing.assert_allclose(getattr(found, kind), getattr(expected, kind), rtol=1e-12)
     assert found.ntk[0, 2] == found.ntk[0, 0]
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("MaxPool", "a maximum over positions"), ("BatchNorm", "a batch couples all points")])
+def test_layers_without_an_infinite_width_are_refused_with_the_reason(name, wanted):
+    with pytest.raises(AttributeError, match=f"kernelregime.layers has no {name}: {wanted}"):
+        getattr(layers, name)

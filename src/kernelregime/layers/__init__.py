@@ -37,3 +37,14 @@ __all__ = [
     "offsets_kept",
     "reach_of",
 ]
+
+_REFUSED = {
+    "MaxPool": "a maximum over positions is not a function of the covariances of a pair of points; use Pool or GlobalPool",
+    "BatchNorm": "a batch couples all points, so that a pair of them has no kernel of its own; use LayerNorm",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _REFUSED:
+        raise AttributeError(f"kernelregime.layers has no {name}: {_REFUSED[name]}; empirical.ntk takes finite networks with it")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
