@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array
 
 from kernelregime.activations.angles import above_zero, safe_sqrt
 from kernelregime.layers.moments import Moments, signed
@@ -22,17 +22,17 @@ class Fields:
 
     `positions` "own": only at equal positions p of the two points, arrays (*P, N1, N2); "all": at all pairs p, p', arrays
     (*P, *P', N1, N2), and then `first`, `second` are the moments of each point with itself, (*P, *P', N). Pairs of points come last,
-    so that the long axis is the fastest one. "offset": at positions p and p + `offset` (around the ends), arrays (*P, N1, N2): layers of
+    so that the long axis is the fastest one. "offset": at positions p and p + `offset` (axes,) (around the ends), arrays (*P, N1, N2): layers of
     stride 1 do not mix offsets. `same` (N1, N2): whether two points are equal, or None where that is not needed.
     """
 
     cross: Moments
     first: Moments | None
     second: Moments | None
-    same: Bool[Array, "N1 N2"] | None
+    same: Any
     axes: int
     positions: Positions
-    offset: Int[Array, " axes"] | None = None
+    offset: Any = None
 
     @property
     def gaussian(self) -> bool:

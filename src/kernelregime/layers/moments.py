@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from kernelregime.activations.angles import above_zero, magnitude, safe_sqrt
 
@@ -38,7 +38,7 @@ class Moments:
     error: Float[Array, ""] | float
     features: Float[Array, ""]
     gaussian: bool
-    own: Bool[Array, "..."] | None = None
+    own: Any = None
     nonnegative: bool = False
 
     def each(self, change: "Callable[[Moments], Moments]") -> "Moments":
