@@ -22,7 +22,7 @@ class Fields:
 
     `positions` "own": only at equal positions p of the two points, arrays (*P, N1, N2); "all": at all pairs p, p', arrays
     (*P, *P', N1, N2), and then `first`, `second` are the moments of each point with itself, (*P, *P', N). Pairs of points come last,
-    so that the long axis is the fastest one. "offset": at positions p and p + `offset` (axes,) (around the ends), arrays (*P, N1, N2): layers of
+    so that the long axis is the fastest one. "offset": at p and p + `offset` (axes,), around the ends, arrays (*P, N1, N2): layers of
     stride 1 do not mix offsets. `same` (N1, N2): whether two points are equal, or None where that is not needed.
     """
 
