@@ -79,6 +79,8 @@ def _compare_apart(outcome: Outcome, network: Sequential, entry: dict[str, Any],
     names = [name for name in entry["arrays"] if name not in ("x1", "x2")]
     left = network.output_shape(points.shape[1:])[:-1]
     many = any(arrays[name].ndim == 2 + 2 * len(left) for name in names) and bool(left)
+    if left and all(arrays[name].ndim == 2 for name in names):
+        raise translate.UnsupportedError(f"points of shape {points.shape[1:]}")
     with jax.enable_x64(True):
         found = quick(infinite.kernel(network, positions="all" if many else "own"))(jnp.asarray(points))
     jax.clear_caches()  # the code of so many programs is more than a process may map

@@ -259,7 +259,7 @@ def network(described: list[Any], kernel_arguments: dict[str, Any] | None = None
     found = _in_turn(described, missing)
     if missing:
         raise UnsupportedError(", ".join(dict.fromkeys(error.reason for error in missing)), listed=any(error.listed for error in missing))
-    if not found:
+    if all(isinstance(layer, Identity) for layer in found):
         raise UnsupportedError("no layer that changes anything")
     return Sequential(tuple(found))
 

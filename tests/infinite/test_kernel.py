@@ -78,7 +78,9 @@ def test_the_ntk_diagonal_of_relu_at_the_edge_of_chaos_is_depth_times_the_nngp(d
         np.testing.assert_allclose(k.ntk, depth * np.asarray(k.nngp), rtol=1e-14)
 
 
-@pytest.mark.parametrize("bad", [(jnp.ones(3),), ([1.0, 2.0],), (jnp.ones((2, 3)), jnp.ones((2, 4))), (jnp.ones((2, 3, 1)),)])
+@pytest.mark.parametrize(
+    "bad", [(jnp.ones(3),), ([1.0, 2.0],), (jnp.ones((2, 3)), jnp.ones((2, 4))), (jnp.ones((2, 3, 1)), jnp.ones((2, 4, 1)))]
+)
 def test_inputs_that_are_not_rows_of_one_length_are_refused(bad):
     with pytest.raises(InputError, match=r"expected x1 \(N1, d\) and x2 \(N2, d\)"):
         infinite.kernel(NET)(*bad)
