@@ -18,6 +18,7 @@ import numpy as np
 from cases import CASES
 
 HERE = Path(__file__).parent
+PAUSE = 1.0  # seconds in which the threads of the other side come to rest
 LAST_LINES = 12  # of what a worker that failed has said
 
 
@@ -67,6 +68,7 @@ def compare(name, peer, repeats):
     runs = {side: [] for side in sides}
     for _ in range(repeats):
         for side, worker in sides.items():
+            time.sleep(PAUSE)
             runs[side].append(worker.run())
     for worker in sides.values():
         worker.close()
