@@ -1,6 +1,6 @@
 """Time this library beside neural-tangents on the same work, in alternation: A B A B ... It records; it never asserts a time.
 
-python benchmarks/compare.py --peer PYTHON [--only NAME,NAME] [--repeats N] [--json FILE]
+python benchmarks/compare.py --peer PYTHON [--only NAME,NAME] [--repeats N] [--pause SECONDS] [--json FILE]
 """
 
 import argparse
@@ -18,7 +18,6 @@ import numpy as np
 from cases import CASES
 
 HERE = Path(__file__).parent
-PAUSE = 1.0  # seconds in which the threads of the other side come to rest
 LAST_LINES = 12  # of what a worker that failed has said
 
 
@@ -61,14 +60,14 @@ class Worker:
         raise SystemExit(f"worker ended early: {' '.join(self.process.args)}\n{said}")
 
 
-def compare(name, peer, repeats):
+def compare(name, peer, repeats, pause):
     """One case: medians, ratio pair by pair, first calls (with compilation) apart."""
     sides = {"ours": Worker(sys.executable, "ours", name), "peer": Worker(peer, "peer", name)}
     first = {side: worker.run() for side, worker in sides.items()}
     runs = {side: [] for side in sides}
     for _ in range(repeats):
         for side, worker in sides.items():
-            time.sleep(PAUSE)
+            time.sleep(pause)
             runs[side].append(worker.run())
     for worker in sides.values():
         worker.close()
@@ -116,6 +115,7 @@ def main():
     parser.add_argument("--peer", required=True, help="the Python of an environment with neural-tangents")
     parser.add_argument("--only", default=",".join(CASES), help="cases, separated by commas")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds before each run, for the other side's threads to rest")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     arguments = parser.parse_args()
     names = arguments.only.split(",")
@@ -130,7 +130,7 @@ def main():
     print(json.dumps(machine), flush=True)
     results = []
     for name in names:
-        results.append(compare(name, arguments.peer, arguments.repeats))
+        results.append(compare(name, arguments.peer, arguments.repeats, arguments.pause))
         print(json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in results[-1].items()}), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
