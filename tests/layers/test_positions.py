@@ -331,3 +331,13 @@ def test_dense_layers_and_attention_of_images_by_offsets_or_not_are_one(monkeypa
 def test_layers_without_an_infinite_width_are_refused_with_the_reason(name, wanted):
     with pytest.raises(AttributeError, match=f"kernelregime.layers has no {name}: {wanted}"):
         getattr(layers, name)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_strides_after_a_rectifier_take_the_positions_they_stand_at(flat):
+    """A convolution of stride 2 is one of stride 1 of which every second position is kept."""
+    x, end = np.random.default_rng(0).normal(size=(3, 5, 5, 2)), Flatten() if flat else GlobalPool()
+    first = (Conv(8, (3, 3), 1.7, 0.1), RELU)
+    apart = Sequential((*first, Conv(8, (3, 3), 1.5, strides=(2, 2)), RELU, end, Dense(1)))
+    kept = Sequential((*first, Conv(8, (3, 3), 1.5), Crop(((None, None, 2), (None, None, 2))), RELU, end, Dense(1)))
+    np.testing.assert_allclose(infinite.gram(apart, x).ntk, infinite.gram(kept, x).ntk, rtol=1e-13)

@@ -158,9 +158,9 @@ class Conv(Layer):
         theta = moments.ntk
         if any(gap > 1 for gap in self.spacing):
             squares, theta = self._spread(squares, theta, axes, positions)
-        sums = Squares(total(squares.k1, [0]), other_total(squares.k2), both_total(squares.apart), squares.across)
-        if not moments.nonnegative:
-            sums = replace(sums, across=both_total(squares.across))
+        apart = both_total(squares.apart)
+        across = apart if moments.nonnegative else both_total(squares.across)  # where it is never the smaller it follows below
+        sums = Squares(total(squares.k1, [0]), other_total(squares.k2), apart, across)
         if positions == "all":
             sums = self._with_edges(sums, squares, axes)
         if offset is not None and self.padding == "SAME":
