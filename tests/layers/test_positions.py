@@ -222,6 +222,7 @@ def test_points_that_do_not_fit_are_refused(layer, shape, wanted):
         (lambda: Conv(4, (2, 2), shared=False, transposed=True), r"a transposed convolution with shared weights"),
         (lambda: Dropout(0.0), r"keep, the probability to keep a unit, in \(0, 1\]; got 0.0; a rate of dropping 0.2 is keep=0.8"),
         (lambda: Conv(4, 3), r"a window of one number for each axis of positions, a tuple; got 3; for images, write \(3, 3\)"),
+        (lambda: Conv(4, (1,) * 6), r"a window of at most 5 axes of positions; got \(1, 1, 1, 1, 1, 1\)"),
         (lambda: Pool(()), r"a window of one number for each axis of positions, a tuple; got \(\)"),
         (lambda: Crop((slice(0, 2),)), r"slices as a tuple of \(start, stop, step\)"),
         (lambda: LayerNorm("batch"), r"over to be one of all, channels; got 'batch'"),
@@ -341,3 +342,12 @@ def test_strides_after_a_rectifier_take_the_positions_they_stand_at(flat):
     apart = Sequential((*first, Conv(8, (3, 3), 1.5, strides=(2, 2)), RELU, end, Dense(1)))
     kept = Sequential((*first, Conv(8, (3, 3), 1.5), Crop(((None, None, 2), (None, None, 2))), RELU, end, Dense(1)))
     np.testing.assert_allclose(infinite.gram(apart, x).ntk, infinite.gram(kept, x).ntk, rtol=1e-13)
+
+
+def test_what_is_no_gaussian_after_a_global_pooling_is_refused_by_all_drivers():
+    x, net = np.random.default_rng(0).normal(size=(2, 3, 3, 2)), Sequential((Conv(8, (3, 3), 1.7), RELU, GlobalPool(), RELU, Dense(1)))
+    for driver in (infinite.gram, lambda net, x: infinite.kernel(net)(jnp.asarray(x, jnp.float32))):
+        with pytest.raises(InputError, match="a layer with random weights before an activation"):
+            driver(net, x)
+    closed = Sequential((Conv(8, (3, 3), 1.7), GlobalPool(), RELU, Dense(1)))
+    assert infinite.gram(closed, x).ntk.shape == (2, 2)

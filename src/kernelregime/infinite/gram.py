@@ -18,6 +18,7 @@ from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Folded, Layer, Sequential, draws, reach_of
+from kernelregime.layers.convolution import SPATIAL
 from kernelregime.layers.fields import Positions
 
 KINDS = ("nngp", "ntk")
@@ -70,7 +71,7 @@ def problem(
     """What `gram` with these arguments computes, for `grams.assemble` and `grams.cost`. Raises: `InputError` as `gram` does."""
     kinds, depths = _kinds(kind), chosen(depths)
     several = depths is not None
-    first = array("x1", x1, ndim=(2, 3, 4, 5, 6))
+    first = array("x1", x1, ndim=tuple(range(2, 3 + len(SPATIAL))))
     second = None if x2 is None else array("x2", x2, ndim=first.ndim)
     if second is not None and second.shape[1:] != first.shape[1:]:
         wanted = f"{first.shape[1]} features" if first.ndim == 2 else f"shape (N2, {', '.join(map(str, first.shape[1:]))})"

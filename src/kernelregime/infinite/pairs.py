@@ -152,8 +152,11 @@ class Pairs:
             whole = _gaps(rho, place, filled(np.append(gap, gap[mirrored]), place.size))
             if one is not None:
                 return Block(*self._propagate(one, one, whole))
-            drawn = np.eye(len(k1), dtype=bool) if self.second is None and rows == columns else False
-            return Block(*self._propagate(k1[:, None], k2[None, :], whole, np.asarray(drawn) if self.draws else None))
+            drawn = None
+            if self.draws:
+                own = self.second is None and rows == columns
+                drawn = np.eye(*rho.shape).astype(bool) if own else np.zeros((), bool)
+            return Block(*self._propagate(k1[:, None], k2[None, :], whole, drawn))
         few, error = self._few(k1[i], k2[j], gap) if one is None else self._few(one, one, gap)
         values = {name: filled(np.append(value, value[mirrored]), place.size) for name, value in few.items()}
         found, more = self.zonal(rho, np.sqrt(k1), np.sqrt(k2), place, values)

@@ -81,13 +81,16 @@ def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool) ->
     one, other = (jnp.moveaxis(x, 0, -2) for x in (x1, x2))  # (*P, N, C)
     weight = 1.0 if pool.reduction == "mean" else float(math.prod(lengths)) ** 2
 
-    def at(totals: Any, offset: Array) -> tuple[Any, None]:
+    def states(offset: Array) -> list[Moments]:
+        """After the layers: of the points with one another, and of each set with itself, of which only the variances are wanted."""
         far1, far2 = (jnp.roll(x, -offset, axis=tuple(range(axes))) for x in (one, other))
         pairs = ((one[..., :, None, :], far2[..., None, :, :]), (one, far1), (other, far2))
-        # of the points with themselves only the variances are wanted
-        states = [_pairs(x, y, ntk and index == 0, None) for index, (x, y) in enumerate(pairs)]
-        after = [before.propagate(Fields(m, None, None, None, axes, "offset", offset)).cross for m in states]
-        values = [after[0].nngp, after[1].nngp, after[2].nngp, *([after[0].ntk] if ntk else [])]
+        given = [_pairs(x, y, ntk and index == 0, None) for index, (x, y) in enumerate(pairs)]
+        return [before.propagate(Fields(m, None, None, None, axes, "offset", offset)).cross for m in given]
+
+    def at(totals: Any, offset: Array) -> tuple[Any, None]:
+        after = states(offset)
+        values: list[Any] = [after[0].nngp, after[1].nngp, after[2].nngp, *([after[0].ntk] if ntk else [])]
         means = [total + value.mean(axis=tuple(range(axes))) for total, value in zip(totals[0], values, strict=True)]
         return (means, jnp.maximum(totals[1], jnp.asarray(after[0].error)), after[0].features), None
 
@@ -103,7 +106,8 @@ def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool) ->
     gap = gap_between(Squares(wide1, wide2, middle - covariance, middle + covariance))
     flat1, flat2 = (x.reshape(len(x), -1) for x in (x1, x2))
     gap = jnp.where(jnp.all(flat1[:, None] == flat2[None], axis=-1), 0, gap)
-    return Moments(wide1, wide2, gap, theta, None, error, features, gaussian=True)
+    gaussian = jax.eval_shape(states, offsets[0])[0].gaussian
+    return Moments(wide1, wide2, gap, theta, None, error, features, gaussian=gaussian)
 
 
 def _pairs(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:

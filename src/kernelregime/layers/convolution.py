@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import counted, fail, integer, one_of
@@ -15,7 +16,7 @@ from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_sha
 from kernelregime.layers.dense import PARAMETERIZATIONS, check_variance
 from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.windows import Padding, Window, each_tap, outside, windows_of
+from kernelregime.layers.windows import Padding, Window, each_tap, every, windows_of
 
 SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H, W, C)
 
@@ -56,6 +57,8 @@ class Conv(Layer):
         integer("channels", self.channels)
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
         windows_of(self.window, self.strides, self.dilation, self.padding)
+        if len(self.window) > len(SPATIAL):
+            raise fail(f"a window of at most {len(SPATIAL)} axes of positions", repr(self.window), "flatten some of the axes")
         if self.transposed and not self.shared:
             raise fail("a transposed convolution with shared weights", "shared=False", "leave one of the two out")
         for name in ("sigma_w2", "sigma_b2"):
@@ -85,8 +88,8 @@ class Conv(Layer):
         """{"w": (*window, n, channels), "b": (channels,) unless there is no bias}; not shared: with the positions first."""
         check_key(key)
         shape = checked_shape(shape)
-        places = () if self.shared else self.output_shape(shape)[:-1]
-        self.output_shape(shape)  # which refuses points of another number of axes
+        outputs = self.output_shape(shape)[:-1]  # which refuses points of another number of axes
+        places = () if self.shared else outputs
         dtype = jnp.result_type(float) if dtype is None else dtype
         key_w, key_b = jax.random.split(key)
         params = {"w": jax.random.normal(key_w, (*places, *self.window, shape[-1], self.channels), dtype)}
@@ -103,15 +106,17 @@ class Conv(Layer):
         if x.ndim != len(self.window) + 2 or x.shape[-1] != n:
             wanted = f"inputs (N, {', '.join(SPATIAL[: len(self.window)])}, {counted(n, 'channel')})"
             raise fail(wanted, f"shape {x.shape}", "give channels last")
-        x, windows = padded(spread(x, self.spacing, 1), self.windows), self.windows
+        x, windows = spread(x, self.spacing, 1), self.windows
         if self.shared:
+            for axis, window in enumerate(windows, start=1):
+                x = window.widened(x, [axis])
             names = SPATIAL[: len(windows)]
             strides, dilation = tuple(w.stride for w in windows), tuple(w.dilation for w in windows)
             layout = (f"N{names}C", f"{names}IO", f"N{names}C")
             h = jax.lax.conv_general_dilated(x, params["w"], strides, "VALID", rhs_dilation=dilation, dimension_numbers=layout)
         else:
             weights = params["w"].reshape(*params["w"].shape[: len(windows)], self.taps, n, self.channels)
-            h = jnp.einsum("tn...i,...tio->n...o", taken(x, windows, params["w"].shape), weights)
+            h = jnp.einsum("tn...i,...tio->n...o", jnp.stack(each_tap(x, windows, 1)), weights)
         bias = params.get("b")
         if self.parameterization == "ntk":
             h = jnp.sqrt(jnp.asarray(self.sigma_w2, h.dtype) / (n * self.taps)) * h
@@ -190,9 +195,9 @@ class Conv(Layer):
 
     def _with_edges_at(self, sums: Squares, before: Squares, axes: int, reached: list[Array]) -> Squares:
         """`_with_edges` at one offset."""
-        own = [w.inside(jnp.arange(n), n) for w, n in zip(self.windows, before.apart.shape, strict=False)]
+        own = [w.inside(np.arange(n), n) for w, n in zip(self.windows, before.apart.shape, strict=False)]
         edge = jnp.zeros((), before.apart.dtype)
-        inside1, inside2 = (_every(parts) for parts in (own, reached))
+        inside1, inside2 = (every(parts) for parts in (own, reached))
         taps1, taps2 = (each_tap(k, self.windows, 0, around=True) for k in (before.k1, before.k2))
         for tap1, tap2, one, other in zip(taps1, taps2, inside1, inside2, strict=True):
             one, other = (m.reshape(*m.shape, *(1,) * (before.apart.ndim - axes)) for m in (one, other))
@@ -214,7 +219,7 @@ class Conv(Layer):
     def _with_edges(self, sums: Squares, before: Squares, axes: int) -> Squares:
         """With the taps that are inside for one of the two positions only: there one unit is 0, and the other as it is."""
         lengths = before.apart.shape[:axes]
-        out = outside(self.windows, lengths)
+        out = ~every([w.inside(w.stride * np.arange(w.length(n)), n) for w, n in zip(self.windows, lengths, strict=True)])
         if not out.any():
             return sums
         ones, edge = (1,) * axes, jnp.zeros((), before.apart.dtype)
@@ -233,35 +238,6 @@ def spread(x: Array, spacing: Sequence[int], start: int) -> Array:
             wide = jnp.stack([x, *[jnp.zeros_like(x)] * (gap - 1)], axis=axis + 1)
             x = wide.reshape(*x.shape[:axis], gap * x.shape[axis], *x.shape[axis + 1 :])
     return x
-
-
-def padded(x: Float[Array, "n ..."], windows: Sequence[Window]) -> Array:
-    """Points (N, *positions, C) with the margins that the windows read."""
-    for axis, window in enumerate(windows, start=1):
-        widths = [window.margins(x.shape[axis]) if a == axis else (0, 0) for a in range(x.ndim)]
-        x = jnp.pad(x, widths, mode="wrap" if window.padding == "CIRCULAR" else "constant")
-    return x
-
-
-def taken(x: Array, windows: Sequence[Window], outputs: Sequence[int]) -> Array:
-    """What each tap reads, (taps, N, *outputs, C), of `padded` points."""
-    taps = x[None]
-    for axis, (window, length) in enumerate(zip(windows, outputs, strict=False), start=2):
-        starts = [t * window.dilation for t in range(window.size)]
-        last = (length - 1) * window.stride + 1
-        parts = [jax.lax.slice_in_dim(taps, start, start + last, window.stride, axis) for start in starts]
-        taps = jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
-    return taps
-
-
-def _every(parts: Sequence[Array]) -> Array:
-    """Where the taps of all axes are inside, (taps, *outputs), from (taps, outputs) of each axis."""
-    whole = jnp.ones((1,) * (1 + len(parts)), bool)
-    for axis, part in enumerate(parts):
-        shape = [len(part), *(part.shape[1] if a == axis else 1 for a in range(len(parts)))]
-        both = whole[:, None] & part.reshape(1, *shape)
-        whole = both.reshape(-1, *both.shape[2:])
-    return whole
 
 
 def check_axes(state: Any, axes: int) -> None:

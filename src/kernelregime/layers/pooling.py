@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, one_of
 from kernelregime.layers.base import Layer, Reach, Shape
-from kernelregime.layers.convolution import check_axes, padded, taken
+from kernelregime.layers.convolution import check_axes
 from kernelregime.layers.fields import Fields, Squares, gap_between, moments_of, own_pairs, positions_of, same_as_alone, squares_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.windows import Padding, Window, windows_of
@@ -58,13 +58,11 @@ class Pool(Layer):
 
     def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """The means or sums."""
-        outputs = self.output_shape(x.shape[1:])
-        sums = taken(padded(x, self.windows), self.windows, outputs).sum(axis=0)
-        factor = 1.0
-        for axis, length in enumerate(x.shape[1:-1]):
-            per = self._factor(axis, length) / self.windows[axis].counts(length)
-            factor = factor * per.reshape(-1, *(1,) * (len(outputs) - 2 - axis))
-        return sums * jnp.asarray(factor, x.dtype).reshape(1, *outputs[:-1], 1)
+        self.output_shape(x.shape[1:])  # which refuses points of another number of axes
+        for axis, (window, length) in enumerate(zip(self.windows, x.shape[1:-1], strict=True)):
+            factor = self._factor(axis, length) / window.counts(length)
+            x = window.total(x, [axis + 1]) * _column(factor, x, axis + 1)
+        return x
 
     def propagate(self, state: Any) -> Any:
         """Σ'(q, q') = Σ_pp' m_qp m_q'p' Σ(p, p'), and the same for Θ, where m are the weights of the positions."""

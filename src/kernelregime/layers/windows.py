@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,32 +49,30 @@ class Window:
 
     def counts(self, n: int) -> np.ndarray:
         """How many taps of each output position are on the axis."""
-        if self.padding == "CIRCULAR":
-            return np.full(self.length(n), self.size)
-        low, high = self.margins(n)
-        inside = np.pad(np.ones(n, int), (low, high))
-        return sum((inside[part] for part in self.slices(n)), np.zeros(self.length(n), int))
+        return np.sum(self.inside(self.stride * np.arange(self.length(n)), n), axis=0)
+
+    def inside(self, starts: Any, n: int) -> Any:
+        """Which taps are on an axis of n, (taps, outputs), of windows that start at `starts` less the margin; all of a circular one."""
+        at = starts[None] + self.dilation * np.arange(self.size)[:, None] - self.margins(n)[0]
+        return (at >= 0) & (at < n) | (self.padding == "CIRCULAR")
+
+    def widened(self, x: Array, axes: Sequence[int], *, around: bool = False) -> Array:
+        """`x` with its margins along `axes`: zeros or, circular or `around`, the other end."""
+        margins = self.margins(x.shape[axes[0]])
+        widths = [margins if axis in axes else (0, 0) for axis in range(x.ndim)]
+        return jnp.pad(x, widths, mode="wrap" if around or self.padding == "CIRCULAR" else "constant") if any(margins) else x
 
     def total(self, x: Array, axes: Sequence[int], *, around: bool = False, where: Array | None = None) -> Array:
         """Σ_t over the taps, with all `axes` (of one length) at the same tap.
 
         `around`: as if the window were circular; `where` (taps, outputs): which taps count, along the first of the axes.
         """
-        n = x.shape[axes[0]]
-        low, high = self.margins(n)
-        if low or high:
-            widths = [(low, high) if axis in axes else (0, 0) for axis in range(x.ndim)]
-            x = jnp.pad(x, widths, mode="wrap" if around or self.padding == "CIRCULAR" else "constant")
-        parts = [x[tuple(part if axis in axes else slice(None) for axis in range(x.ndim))] for part in self.slices(n)]
+        wide = self.widened(x, axes, around=around)
+        parts = [wide[tuple(part if axis in axes else slice(None) for axis in range(x.ndim))] for part in self.slices(x.shape[axes[0]])]
         if where is not None:
             shape = [-1 if axis == axes[0] else 1 for axis in range(x.ndim)]
             parts = [jnp.where(tap.reshape(shape), part, 0) for tap, part in zip(where, parts, strict=True)]
         return reduce(jnp.add, parts)
-
-    def inside(self, positions: Array, n: int) -> Array:
-        """Which taps of windows at these positions, one output a position, are on an axis of n: (taps, outputs)."""
-        at = positions[None] + self.dilation * jnp.arange(self.size)[:, None] - self.margins(n)[0]
-        return (at >= 0) & (at < n)
 
     def slices(self, n: int) -> list[slice]:
         """What each tap reads of an axis of n with its margins."""
@@ -82,29 +80,22 @@ class Window:
         return [slice(t * self.dilation, t * self.dilation + last + 1, self.stride) for t in range(self.size)]
 
 
-def outside(windows: Sequence[Window], lengths: Sequence[int]) -> np.ndarray:
-    """Which taps of which output positions are on no position, (taps, *outputs)."""
-    inside = np.ones((1,) * (1 + len(windows)), bool)
-    for axis, (window, n) in enumerate(zip(windows, lengths, strict=True)):
-        low, high = (0, 0) if window.padding == "CIRCULAR" else window.margins(n)
-        own = np.pad(np.ones(n, bool), (low, high), constant_values=False)
-        if window.padding == "CIRCULAR":
-            own = np.ones(n + sum(window.margins(n)), bool)
-        parts = np.stack([own[part] for part in window.slices(n)])  # (taps, outputs)
-        shape = [len(parts), *(parts.shape[1] if a == axis else 1 for a in range(len(windows)))]
-        both = inside[:, None] & parts.reshape(1, *shape)
-        inside = both.reshape(-1, *both.shape[2:])
-    return ~inside
+def every(parts: Sequence[Any]) -> Any:
+    """Where the taps of all axes are inside, (taps, *outputs), from (taps, outputs) of each axis."""
+    whole: Any = np.ones((1,) * (1 + len(parts)), bool)
+    for axis, part in enumerate(parts):
+        shape = [len(part), *(part.shape[1] if a == axis else 1 for a in range(len(parts)))]
+        both = whole[:, None] & part.reshape(1, *shape)
+        whole = both.reshape(-1, *both.shape[2:])
+    return whole
 
 
 def each_tap(x: Array, windows: Sequence[Window], start: int, *, around: bool = False) -> list[Array]:
-    """What each tap reads of the axes from `start`, zeros outside or (`around`) the other end; in the order of `outside`."""
+    """What each tap reads of the axes from `start`, zeros outside or (`around`) the other end; in the order of `every`."""
     parts = [x]
     for axis, window in enumerate(windows, start):
-        n = x.shape[axis]
-        widths = [window.margins(n) if a == axis else (0, 0) for a in range(x.ndim)]
-        wide = [jnp.pad(part, widths, mode="wrap" if around or window.padding == "CIRCULAR" else "constant") for part in parts]
-        parts = [part[(slice(None),) * axis + (taken,)] for part in wide for taken in window.slices(n)]
+        wide = [window.widened(part, [axis], around=around) for part in parts]
+        parts = [part[(slice(None),) * axis + (taken,)] for part in wide for taken in window.slices(x.shape[axis])]
     return parts
 
 
