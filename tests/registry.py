@@ -12,7 +12,9 @@ from kernelregime import activations, infinite, layers, networks
 from kernelregime.activations import Nonlinearity
 from kernelregime.layers import (
     Activation,
+    Aggregate,
     Attention,
+    Batch,
     Branches,
     Conv,
     Crop,
@@ -21,9 +23,12 @@ from kernelregime.layers import (
     Flatten,
     GlobalPool,
     Identity,
+    Last,
     Layer,
     LayerNorm,
     Pool,
+    PositionMap,
+    Recurrent,
     Resize,
     Sequential,
 )
@@ -57,12 +62,16 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "Attention": (Attention(6, 2, 4, 3, 1.5, 0.9, 1.1, 1.2, 0.2, embedding="concatenate", embedding_channels=2), (3, 2, 4)),
     "Branches": (Branches((Sequential((Dense(6, 1.5), Activation("erf"), Dense(4, 1.1))), Identity())), (4,)),
     "Conv": (Conv(6, (3, 2), 1.5, 0.2, strides=(1, 2), dilation=(2, 1)), (5, 6, 3)),
+    "Aggregate": (Aggregate(), (3, 4)),
     "Crop": (Crop(((1, None, 2), (0, 3, None))), (5, 6, 3)),
     "Dropout": (Dropout(0.8), (4,)),
     "Flatten": (Flatten(), (5, 6, 3)),
     "GlobalPool": (GlobalPool("sum"), (5, 6, 3)),
     "Identity": (Identity(), (4,)),
     "LayerNorm": (LayerNorm("all", 0.1), (5, 6, 3)),
+    "Last": (Last(), (5, 3)),
+    "PositionMap": (PositionMap([[1.0, -2.0, 0.5], [0.0, 1.5, -1.5]], axis=1), (5, 3, 2)),
+    "Recurrent": (Recurrent(6, "erf", 1.5, 0.8, 0.2), (4, 3)),
     "Pool": (Pool((2, 3), (1, 2), "SAME", edges="inside"), (5, 6, 3)),
     "Resize": (Resize((3, 8), "cubic"), (5, 6, 3)),
 }
@@ -89,6 +98,9 @@ _ENDS = {"pool": GlobalPool(), "flatten": Flatten()}
 def _on_images(*layers: Layer, end: str = "pool") -> Sequential:
     return Sequential((*layers, _ENDS[end], Dense(1, 1.3, 0.2)))
 
+
+_SIGNED = [[1.0, -2.0, 0.5], [0.0, 1.5, -1.5], [0.2, 0.2, 0.2], [0.0, 0.0, 0.0]]  # rows that add up to less, to nothing, to all
+_OVER_ALL = np.random.default_rng(2).normal(size=(2, 2, 2, 2))
 
 # Networks on points with positions, and the shape of a point; one for every way in which positions are mixed.
 IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
@@ -117,6 +129,23 @@ IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
     ),
     "sum pooling": (_on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Pool((2, 2), (1, 1), "SAME", "sum")), (3, 3, 2)),
     "resized": (_on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Resize((2, 5), "cubic")), (3, 4, 2)),
+    "aggregated": (Sequential((Aggregate(), Dense(24, 1.6, 0.1), Activation("relu"), Aggregate(), GlobalPool(), Dense(1, 1.3))), (4, 2)),
+    "aggregated, flattened": (_on_images(Dense(24, 1.6, 0.1), Activation("relu"), Aggregate(), end="flatten"), (4, 2)),
+    "mapped": (_on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), PositionMap(_SIGNED, axis=1), end="flatten"), (3, 3, 2)),
+    "mapped over all axes": (_on_images(PositionMap(_OVER_ALL, axis=None), Dense(24, 1.6), Activation("relu")), (2, 2, 2)),
+    "several lengths": (_on_images(Conv(24, (3,), **_WEIGHTS), Activation("relu")), (5, 2)),
+    "several lengths, flattened": (
+        _on_images(
+            Conv(24, (3,), **_WEIGHTS, strides=(2,), padding="CIRCULAR"),
+            Activation("relu"),
+            Pool((2,), (1,), "SAME", edges="inside"),
+            Dropout(0.5),
+            Crop(((None, 3, None),)),
+            end="flatten",
+        ),
+        (8, 2),
+    ),
+    "several lengths, the last": (Sequential((Dense(24, 1.6, 0.1), Activation("relu"), Last(), Dense(1, 1.3))), (5, 2)),
     "cropped": (
         _on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Crop(((1, None, None), (None, None, 2))), end="flatten"),
         (3, 4, 2),
@@ -131,6 +160,23 @@ IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
         (3, 3, 2),
     ),
 }
+
+
+def _lengths(x: Any) -> Batch:
+    """Points of which each has one position less than the one before, down to two."""
+    lengths = np.maximum(x.shape[1] - np.arange(len(x)), 2)
+    return Batch(x, np.arange(x.shape[1]) < lengths[:, None])
+
+
+def _graphs(x: Any) -> Batch:
+    """Points on graphs of their own, with weights of both signs."""
+    rng = np.random.default_rng(3)
+    return Batch(x, None, np.stack([rng.normal(size=(x.shape[1],) * 2) for _ in x]).astype(x.dtype))
+
+
+def given(name: str, x: Any) -> Any:
+    """The points as the network of this name takes them."""
+    return _lengths(x) if name.startswith("several lengths") else _graphs(x) if name.startswith("aggregated") else x
 
 
 PRESETS = {"mlp", "cnn", "myrtle", "resnet"}

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from dataclasses import make_dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,3 +32,12 @@ def test_programs_are_compiled_with_the_widest_vectors(monkeypatch):
     monkeypatch.setattr(jax, "jit", lambda function, **options: asked.append(options.get("compiler_options")) or jit(function, **options))
     assert _compiler.compiled()(lambda x: x + 1)(jnp.float32(1)) == 2
     assert asked[-1] == _compiler.understood(_compiler.WIDEST)
+
+
+def test_records_of_two_types_are_two_programs():
+    """JAX 0.10 takes dataclasses with equal fields for equal: of 150 such a program would be that of another in some 20."""
+    one = partial(jax.tree_util.register_dataclass, data_fields=("value",), meta_fields=())
+    kinds = [one(make_dataclass(f"Kind{number}", ["value"], frozen=True, namespace={"number": number})) for number in range(150)]
+    read = _compiler.compiled()(lambda record: record.value * 0 + record.number)
+    assert [int(read(kind(jnp.float32(1)))) for kind in kinds] == list(range(150))
+    assert _compiler.form(kinds[0](1.0)) == _compiler.form(kinds[0](2.0)) != _compiler.form(kinds[1](1.0))

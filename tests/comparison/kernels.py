@@ -13,7 +13,7 @@ from comparison.record import Outcome
 from kernelregime import infinite
 from kernelregime._checks import InputError
 from kernelregime.infinite.kernel import input_moments
-from kernelregime.layers import Layer, Moments, Sequential, draws, reach_of
+from kernelregime.layers import Batch, Layer, Moments, Sequential, draws, reach_of
 from kernelregime.layers.moments import gap_of
 
 RTOL = 1e-10
@@ -82,7 +82,10 @@ def _compare_apart(outcome: Outcome, network: Sequential, entry: dict[str, Any],
     if left and all(arrays[name].ndim == 2 for name in names):
         raise translate.UnsupportedError(f"points of shape {points.shape[1:]}")
     with jax.enable_x64(True):
-        found = quick(infinite.kernel(network, positions="all" if many else "own"))(jnp.asarray(points))
+        given, absent = jnp.asarray(points), entry.get("kernel_kwargs", {}).get("mask_constant")
+        if absent is not None:
+            given = Batch(given, jnp.all(given != absent, axis=-1))
+        found = quick(infinite.kernel(network, positions="all" if many else "own"))(given)
     jax.clear_caches()  # the code of so many programs is more than a process may map
     if many:  # the reference has an axis of the two points side by side
         axes = range(len(left))[:: -1 if translate.turned(network.layers) else 1]

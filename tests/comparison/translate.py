@@ -255,7 +255,9 @@ JOINS = {"FanInSum": "sum", "FanInProd": "product", "FanInConcat": "concatenate"
 
 def network(described: list[Any], kernel_arguments: dict[str, Any] | None = None) -> Sequential:
     """The network that a spec describes; `UnsupportedError` names everything in it that the library does not have."""
-    missing = [UnsupportedError(f"kernel argument {name}") for name in kernel_arguments or {} if name != "diagonal_spatial"]
+    missing = [
+        UnsupportedError(f"kernel argument {name}") for name in kernel_arguments or {} if name not in ("diagonal_spatial", "mask_constant")
+    ]
     found = _in_turn(described, missing)
     if missing:
         raise UnsupportedError(", ".join(dict.fromkeys(error.reason for error in missing)), listed=any(error.listed for error in missing))

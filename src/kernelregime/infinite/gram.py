@@ -15,9 +15,9 @@ from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
 from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
-from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions
+from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions, paired
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
-from kernelregime.layers import Folded, Layer, Sequential, draws, reach_of
+from kernelregime.layers import Batch, Folded, Layer, Sequential, draws, reach_of
 from kernelregime.layers.convolution import SPATIAL
 from kernelregime.layers.fields import Positions
 
@@ -71,8 +71,8 @@ def problem(
     """What `gram` with these arguments computes, for `grams.assemble` and `grams.cost`. Raises: `InputError` as `gram` does."""
     kinds, depths = _kinds(kind), chosen(depths)
     several = depths is not None
-    first = array("x1", x1, ndim=tuple(range(2, 3 + len(SPATIAL))))
-    second = None if x2 is None else array("x2", x2, ndim=first.ndim)
+    first = _points("x1", x1, tuple(range(2, 3 + len(SPATIAL))))
+    second = None if x2 is None else _points("x2", x2, first.ndim)
     if second is not None and second.shape[1:] != first.shape[1:]:
         wanted = f"{first.shape[1]} features" if first.ndim == 2 else f"shape (N2, {', '.join(map(str, first.shape[1:]))})"
         raise fail(f"x2 with {wanted}, as x1 has", f"shape {second.shape}", "give both the same features")
@@ -81,7 +81,7 @@ def problem(
     if first.ndim > 2:
         if several:
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-        return _fields(network, first, second, kinds, dtype, positions)
+        return _fields(network, *paired(first, first if second is None else second), second is None, kinds, dtype, positions)
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
     with _precision.enter(working):
         layers = portable(_layers(network, depths))
@@ -113,16 +113,34 @@ def problem(
     )
 
 
+def _points(name: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
+    """`x` as an array of NumPy, or as a `Batch` of such."""
+    if not isinstance(x, Batch):
+        return array(name, x, ndim=ndim)
+    if np.ndim(x.values) < 3:
+        raise fail("a Batch of points with positions", f"values of shape {np.shape(x.values)}", "give the array itself")
+    there = None if x.present is None else np.asarray(x.present)
+    values = np.asarray(x.values)
+    if there is not None and there.shape == values.shape[:-1]:
+        values = np.where(there[..., None], values, 0)  # what is absent may hold anything
+    return Batch(array(name, values, ndim=ndim), there, None if x.graph is None else array("graph", x.graph, ndim=3)).checked()
+
+
 def _fields(
-    network: Layer, first: np.ndarray, second: np.ndarray | None, kinds: tuple[str, ...], dtype: Any, positions: Positions
+    network: Layer, first: Batch, other: Batch, symmetric: bool, kinds: tuple[str, ...], dtype: Any, positions: Positions
 ) -> grams.Problem:
     """The kernels of points with positions."""
-    working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
-    first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
+    working = _precision.resolve(dtype, first.values, other.values)
+
+    def cast(x: Batch) -> Batch:
+        return jax.tree.map(lambda leaf: leaf if leaf.dtype == bool else leaf.astype(working, copy=False), x)
+
+    first, second = cast(first), None if symmetric else cast(other)
+    whole = first.present is None and first.graph is None
     shape = first.shape[1:]
     left = network.output_shape(shape)[:-1]  # the axes of positions after the last layer
     read = reach_of(network, positions)
-    apart = by_offsets(network) if read == "all" else None
+    apart = by_offsets(network) if read == "all" and whole else None
     with _precision.enter(working):
         layers = portable(_layers(network, None) if apart is None else apart)
     read = read if apart is None else "offset"
@@ -142,8 +160,10 @@ def _fields(
         identity=lambda: {
             "network": identity.description(network),
             "positions": positions,
-            "x1": identity.fingerprint(first),
-            "x2": None if second is None else identity.fingerprint(second),
+            **{
+                name: None if x is None else identity.fingerprint(x.values) if whole else identity.description(x)
+                for name, x in (("x1", first), ("x2", second))
+            },
         },
     )
 
@@ -189,14 +209,14 @@ def gram(
 ) -> Grams:
     """NNGP and NTK Gram matrices of `network` at infinite width, as NumPy arrays or in a store.
 
-    x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C); x2 alike or None (symmetric: half is computed; the diagonal
-    as `diagonal` gives it, to rounding). `kind`: "nngp", "ntk" or both. `depths`: the kernels of the network cut after its d-th `Dense`
-    layer, for each d of these rising numbers, in one pass (points (N, d) only). `dtype`: float32 or float64 (default: that of the
-    inputs). `positions`: of a network whose units keep their positions to the end, the kernels at equal positions of both points,
-    (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for the tiles computed at one time (default: half
-    of what is free); the result does not depend on it beyond rounding. `engine`: "threads", "processes", "dask" or
-    "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run that was stopped goes on; see
-    `grams.assemble`. Conventions and sources as in `kernel`.
+    x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C), or a `layers.Batch` of points of several lengths; x2 alike
+    or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp", "ntk" or both. `depths`:
+    the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass (points (N, d) only).
+    `dtype`: float32 or float64 (default: that of the inputs). `positions`: of a network whose units keep their positions to the end,
+    the kernels at equal positions of both points, (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for
+    the tiles computed at one time (default: half of what is free); the result does not depend on it beyond rounding. `engine`:
+    "threads", "processes", "dask" or "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run
+    that was stopped goes on; see `grams.assemble`. Conventions and sources as in `kernel`.
 
     Returns: `Grams` of NumPy arrays or, with a store, of arrays of xarray (`xarray.DataArray`) that read what is used when it is used.
     Raises: `InputError` for inputs that are not finite or of unequal shapes, for depths the network does not have, for

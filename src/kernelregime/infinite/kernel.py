@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 from kernelregime._checks import fail, integer, one_of
 from kernelregime.activations.angles import magnitude
 from kernelregime.infinite.geometry import halves, sine2
-from kernelregime.infinite.positions import error_of, input_fields, kernels_of
-from kernelregime.layers import Dense, Folded, Layer, Moments, Sequential, draws, reach_of
+from kernelregime.infinite.positions import error_of, input_fields, kernels_of, paired
+from kernelregime.layers import Batch, Dense, Folded, Layer, Moments, Sequential, draws, reach_of
 from kernelregime.layers.fields import Positions
 from kernelregime.layers.moments import signed
 
@@ -78,7 +78,8 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
 def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions = "own") -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
-    x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C). The dtype of
+    x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C), or a
+    `layers.Batch` of them. The dtype of
     the inputs is the dtype of the result; numbers in plain lists are taken in JAX's default float. The function is pure: it can be
     jitted, vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2, where the NTK of a kinked activation
     has no derivative and zero is taken for that term; of points with positions they leave out what a position of zeros would gain) and
@@ -109,7 +110,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
         if first.ndim > 2:
             if layers is not None:
                 raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-            after: Any = network.propagate(input_fields(first, other, reach_of(network, positions), ntk=True, own=own))
+            after: Any = network.propagate(input_fields(*paired(first, other), reach_of(network, positions), ntk=True, own=own))
             return Kernels(kernels_of(after, "nngp", positions), kernels_of(after, "ntk", positions), error_of(after))
         start = replace(input_moments(first, other), own=own)
         if layers is None:
@@ -122,8 +123,13 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     return compute
 
 
-def _points(name: str, x: Any) -> Array:
-    """`x` as an array of floats; Python's numbers have no precision of their own, and take JAX's default float."""
+def _points(name: str, x: Any) -> Any:
+    """`x` as an array of floats, or a `Batch` of such; Python's numbers have no precision of their own, and take JAX's default float."""
+    if isinstance(x, Batch):
+        if jnp.ndim(x.values) < 3:
+            raise fail("a Batch of points with positions", f"values of shape {jnp.shape(x.values)}", "give the array itself")
+        there = None if x.present is None else jnp.asarray(x.present)
+        return Batch(_points(name, x.values), there, None if x.graph is None else _points("graph", x.graph)).checked()
     held = {str(leaf.dtype) for leaf in jax.tree.leaves(x) if hasattr(leaf, "dtype")}
     for given in sorted(held - {"float32", "float64"}):
         raise fail("inputs of float32 or float64", f"{name} of dtype {given}", "convert them, for example by x.astype('float32')")

@@ -1,7 +1,7 @@
 """Kernels of networks on points with positions (images, sequences): the state before the first layer, and its kernels afterwards."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from kernelregime import _precision
+from kernelregime._checks import fail
 from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.places import beyond
-from kernelregime.layers import Fields, Folded, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
+from kernelregime.layers import Batch, Fields, Folded, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
 from kernelregime.layers.fields import Positions, Squares, gap_between
 from kernelregime.layers.moments import signed
 from kernelregime.layers.pooling import own_positions
@@ -22,12 +23,13 @@ from kernelregime.layers.pooling import own_positions
 FEW = 4  # channels that are summed in one loop over the pairs
 
 
-def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None) -> Fields:
-    """Σ⁰(p, p') = x1(p)·x2(p')/C for points (N1, *P, C) and (N2, *P', C); `own`: of a network that draws anew for each point, which pairs
+def input_fields(x1: Batch, x2: Batch, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None) -> Fields:
+    """Σ⁰(p, p') = x1(p)·x2(p')/C for points (N1, *P, C) and (N2, *P, C); `own`: of a network that draws anew for each point, which pairs
     are one point in one draw, else None.
     """
+    x1, x2 = x1.hidden(), x2.hidden()
     axes = x1.ndim - 2
-    one, other = (jnp.moveaxis(x, 0, -2) for x in (x1, x2))  # (*P, N, C)
+    one, other = (jnp.moveaxis(x.values, 0, -2) for x in (x1, x2))  # (*P, N, C)
     first = second = None
     if positions == "all":
         each = None if own is None else jnp.ones((), bool)
@@ -39,9 +41,27 @@ def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: 
     cross = _pairs(one[..., :, None, :], other[..., None, :, :], ntk, own)
     same = own  # of networks that draw anew for each point, equal points are not the same
     if positions == "all" and own is None:
-        flat1, flat2 = (x.reshape(len(x), math.prod(x.shape[1:])) for x in (x1, x2))
-        same = jnp.all(flat1[:, None] == flat2[None], axis=-1)
-    return Fields(cross, first, second, same, axes, positions)
+        same = reduce(jnp.logical_and, [_equal(a, b) for a, b in zip(jax.tree.leaves(x1), jax.tree.leaves(x2), strict=True)])
+    present, graph = ((a, b) if a is not None else None for a, b in ((x1.present, x2.present), (x1.graph, x2.graph)))
+    there, weights = (pair and tuple(jnp.moveaxis(part, 0, -1) for part in pair) for pair in (present, graph))
+    return Fields(cross, first, second, same, axes, positions, present=there, graph=weights)
+
+
+def _equal(x: Array, y: Array) -> Array:
+    """Which of the points x (N1, ...) and y (N2, ...) are equal."""
+    flat1, flat2 = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    return jnp.all(flat1[:, None] == flat2[None], axis=-1)
+
+
+def paired(x1: Any, x2: Any) -> tuple[Batch, Batch]:
+    """Two sets of points with positions as batches, with `present` and `graph` in both or in none; `InputError` for a graph in one."""
+    first, second = (x if isinstance(x, Batch) else Batch(x) for x in (x1, x2))
+    if (first.graph is None) != (second.graph is None):
+        raise fail("a graph for the points of both x1 and x2, or of none", "one of one alone", "give graph= in both batches")
+    if first.present is not None or second.present is not None:
+        given = [x if x.present is not None else replace(x, present=np.ones(x.shape[:-1], bool)) for x in (first, second)]
+        first, second = given
+    return first, second
 
 
 def by_offsets(network: Layer) -> tuple[Folded, GlobalPool, tuple[Layer, ...]] | None:
@@ -104,8 +124,7 @@ def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool) ->
     wide1, wide2 = k1[:, None], k2[None, :]
     middle = (wide1 + wide2) / 2
     gap = gap_between(Squares(wide1, wide2, middle - covariance, middle + covariance))
-    flat1, flat2 = (x.reshape(len(x), -1) for x in (x1, x2))
-    gap = jnp.where(jnp.all(flat1[:, None] == flat2[None], axis=-1), 0, gap)
+    gap = jnp.where(_equal(x1, x2), 0, gap)
     gaussian = jax.eval_shape(states, offsets[0])[0].gaussian
     return Moments(wide1, wide2, gap, theta, None, error, features, gaussian=gaussian)
 
@@ -150,12 +169,14 @@ def error_of(state: Any) -> Array:
 
 @compiled(static=("kinds", "positions", "kept"))
 def propagate_fields(
-    layers: Any, x1: Array, x2: Array, own: Array | None, *, kinds: tuple[str, ...], positions: Positions, kept: Positions
+    layers: Any, x1: Batch, x2: Batch, own: Array | None, *, kinds: tuple[str, ...], positions: Positions, kept: Positions
 ) -> tuple[dict[str, Array], Array]:
     """The kernels of each kind for points (N1, *P, C) and (N2, *P, C), and the quadrature error; infinite where one is not finite."""
     if positions == "offset":
         before, pool, last = layers
-        after: Any = reduce(lambda state, layer: layer.propagate(state), last, pooled(before, x1, x2, ntk="ntk" in kinds, pool=pool))
+        after: Any = reduce(
+            lambda state, layer: layer.propagate(state), last, pooled(before, x1.values, x2.values, ntk="ntk" in kinds, pool=pool)
+        )
     else:
         after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
     found = {kind: kernels_of(after, kind, kept) for kind in kinds}
@@ -171,8 +192,8 @@ class FieldPairs:
     """
 
     layers: Any
-    first: np.ndarray
-    second: np.ndarray | None
+    first: Batch
+    second: Batch | None
     kinds: tuple[str, ...]
     positions: Positions
     kept: Positions

@@ -3,19 +3,24 @@
 from kernelregime.layers.activation import Activation
 from kernelregime.layers.attention import Attention
 from kernelregime.layers.base import Layer, State, draws, offsets_kept, reach_of
+from kernelregime.layers.batch import Batch
 from kernelregime.layers.branches import Branches, Identity
 from kernelregime.layers.convolution import Conv
 from kernelregime.layers.dense import Dense
 from kernelregime.layers.fields import Fields
+from kernelregime.layers.mapping import Aggregate, PositionMap
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.normalization import Dropout, LayerNorm
 from kernelregime.layers.pooling import Flatten, GlobalPool, Pool
+from kernelregime.layers.recurrent import Last, Recurrent
 from kernelregime.layers.resizing import Crop, Resize
 from kernelregime.layers.sequential import Folded, Sequential
 
 __all__ = [
     "Activation",
+    "Aggregate",
     "Attention",
+    "Batch",
     "Branches",
     "Conv",
     "Crop",
@@ -26,10 +31,13 @@ __all__ = [
     "Folded",
     "GlobalPool",
     "Identity",
+    "Last",
     "Layer",
     "LayerNorm",
     "Moments",
     "Pool",
+    "PositionMap",
+    "Recurrent",
     "Resize",
     "Sequential",
     "State",

@@ -12,9 +12,10 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, integer, one_of
 from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_shape
+from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import alone
 from kernelregime.layers.dense import check_variance
-from kernelregime.layers.fields import Fields, Squares, moments_of, own_pairs, positions_of, same_as_alone
+from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, own_pairs, positions_of, same_as_alone
 
 WEIGHTS: dict[str, Callable[[Array], Array]] = {  # of logits (..., positions)
     "softmax": partial(jax.nn.softmax, axis=-1),
@@ -105,6 +106,11 @@ class Attention(Layer):
 
     def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """The outputs at each position."""
+        return self.apply_batch(params, Batch(x)).values
+
+    def apply_batch(self, params: dict[str, Array], batch: Batch) -> Batch:
+        """The outputs at each position that is there, from what is there."""
+        x = batch.hidden().values
 
         def root(variance: Any) -> Array:
             return jnp.sqrt(jnp.asarray(variance, x.dtype))
@@ -118,14 +124,21 @@ class Attention(Layer):
         queries = jnp.einsum("npi,hid->nhpd", read, params["q"])
         keys = queries if self.scaling == "linear" else jnp.einsum("npi,hid->nhpd", read, params["k"])
         scale = root(self.sigma_q2) * root(self.sigma_k2) / (n * (d if self.scaling == "linear" else math.sqrt(d)))
-        attention = WEIGHTS[self.weights](scale * jnp.einsum("nhpd,nhrd->nhpr", queries, keys))
+        logits = scale * jnp.einsum("nhpd,nhrd->nhpr", queries, keys)
+        attention = self._weighed(logits, None if batch.present is None else batch.present.reshape(len(x), 1, 1, -1))
         values = jnp.einsum("npi,hid->nhpd", flat, params["v"])
         heads = jnp.einsum("nhpr,nhrd->nphd", attention, values).reshape(len(x), flat.shape[1], -1)
         out = root(self.sigma_o2) * root(self.sigma_v2) / math.sqrt(heads.shape[-1] * flat.shape[-1]) * (heads @ params["o"])
         out = out.reshape(*x.shape[:-1], self.channels)
-        if self.sigma_b2 is None:
-            return out
-        return out + (root(self.sigma_b2) * params["b"]).reshape((1,) * (out.ndim - 1) + (-1,))
+        if self.sigma_b2 is not None:
+            out = out + (root(self.sigma_b2) * params["b"]).reshape((1,) * (out.ndim - 1) + (-1,))
+        return replace(batch, values=out).hidden()
+
+    def _weighed(self, logits: Array, there: Array | None) -> Array:
+        """ζ of logits (..., positions); a softmax over those that are there."""
+        if there is not None and self.weights == "softmax":
+            logits = jnp.where(there, logits, jnp.finfo(logits.dtype).min)
+        return WEIGHTS[self.weights](logits)
 
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
@@ -157,7 +170,7 @@ class Attention(Layer):
             blocks.append(moments_of(squares, before, ntk, error=error, features=features, gaussian=True, nonnegative=False))
         # of a position with itself the angle is 0, whatever rounding left
         blocks[1:] = [replace(m, gap=jnp.where(alone(m.gap.shape, state.axes), 0, m.gap)) for m in blocks[1:]]
-        return same_as_alone(replace(state, cross=blocks[0], first=blocks[1], second=blocks[2]))
+        return hidden(same_as_alone(replace(state, cross=blocks[0], first=blocks[1], second=blocks[2])))
 
     def _embedded(self, channels: int) -> int:
         return channels if self.embedding_channels is None or self.embedding == "sum" else self.embedding_channels
@@ -177,9 +190,10 @@ class Attention(Layer):
         dtype = covariances[0].dtype
         logit = jnp.sqrt(jnp.asarray(self.sigma_q2, dtype)) * jnp.sqrt(jnp.asarray(self.sigma_k2, dtype))
         maps = []
-        for covariance in covariances[1:]:
-            logits = logit * self._read(covariance, state.cross.features)
-            maps.append(jnp.moveaxis(WEIGHTS[self.weights](jnp.moveaxis(logits, 1, -1)), -1, 1))  # (q, p, N)
+        for covariance, there in zip(covariances[1:], state.present or (None, None), strict=True):
+            logits = jnp.moveaxis(logit * self._read(covariance, state.cross.features), 1, -1)  # (q, N, p)
+            columns = None if there is None else there.reshape(-1, there.shape[-1]).T
+            maps.append(jnp.moveaxis(self._weighed(logits, columns), -1, 1))  # (q, p, N)
         scale = jnp.asarray(self.sigma_o2 * self.sigma_v2, dtype)
         shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
         forms = ("qpi,prij,srj->qsij", "qpi,pri,sri->qsi", "qpi,pri,sri->qsi")

@@ -1,5 +1,6 @@
 """Layers side by side on one input, joined into one output: residual connections, products, concatenation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any, ClassVar, Literal
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, one_of
 from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
+from kernelregime.layers.batch import Batch, applied
 from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.normalization import Dropout, LayerNorm
@@ -82,12 +84,18 @@ class Branches(Layer):
         keys = jax.random.split(key, len(self.layers))
         return tuple(layer.init(k, shape, dtype) for layer, k in zip(self.layers, keys, strict=True))
 
-    def apply(self, params: tuple[Any, ...], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def apply(self, params: tuple[Any, ...], x: Float[Array, "n ..."] | Batch) -> Any:
         """The outputs, joined."""
-        outputs = [layer.apply(p, x) for layer, p in zip(self.layers, params, strict=True)]
+        outputs = [applied(layer, p, x) for layer, p in zip(self.layers, params, strict=True)]
+        values = [part.values if isinstance(part, Batch) else part for part in outputs]
         if self.join == "concatenate":
-            return jnp.concatenate(outputs, axis=-1)
-        return reduce(jnp.add if self.join == "sum" else jnp.multiply, outputs)
+            joined = jnp.concatenate(values, axis=-1)
+        else:
+            joined = reduce(jnp.add if self.join == "sum" else jnp.multiply, values)
+        there = _either(*(part.present for part in outputs)) if isinstance(outputs[0], Batch) else None
+        return replace(outputs[0], values=joined, present=there).hidden() if isinstance(outputs[0], Batch) else joined
+
+    apply_batch = apply
 
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
@@ -102,41 +110,56 @@ class Branches(Layer):
                 raise fail(wanted, f"{len(bound)} ({names})", "end the others with a Dense or Conv layer")
         if isinstance(state, Moments) or not isinstance(after[0], Fields):
             return self._joined(after)
+        there = None
+        if after[0].present is not None:
+            there = tuple(_either(*sides) for sides in zip(*(s.present for s in after), strict=True))
         alone = [None if side[0] is None else self._joined(side) for side in ([s.first for s in after], [s.second for s in after])]
-        return replace(after[0], cross=self._joined([s.cross for s in after]), first=alone[0], second=alone[1])
+        return replace(after[0], cross=self._joined([s.cross for s in after]), first=alone[0], second=alone[1], present=there)
 
     def _joined(self, parts: list[Moments]) -> Moments:
-        error = reduce(jnp.add, [jnp.asarray(m.error) for m in parts])
         if self.join == "product":
-            return _product(parts, error)
-        shares: list[Any] = [1.0] * len(parts)
-        features, gaussian = parts[0].features, all(m.gaussian for m in parts)
-        if self.join == "concatenate":
-            features, gaussian = reduce(jnp.add, [m.features for m in parts]), False
-            shares = [m.features / features for m in parts]
-        squares = [squares_of(m).map(*(3 * (partial(jnp.multiply, share),))) for m, share in zip(parts, shares, strict=True)]
-        total = Squares(*(reduce(jnp.add, values) for values in zip(*(_values(s) for s in squares), strict=True)))
-        ntk = None if parts[0].ntk is None else reduce(jnp.add, [share * m.ntk for m, share in zip(parts, shares, strict=True)])
-        like = replace(parts[0], nonnegative=all(m.nonnegative for m in parts))
-        return moments_of(total, like, ntk, error=error, features=features, gaussian=gaussian)
+            return _product(parts)
+        if self.join == "sum":
+            return summed(parts)
+        features = reduce(jnp.add, [m.features for m in parts])
+        return replace(summed(parts, [m.features / features for m in parts]), features=features, gaussian=False)
+
+
+def summed(parts: list[Moments], shares: Sequence[Any] | None = None) -> Moments:
+    """The moments of a sum of independent units, each with its share."""
+    shares = [1.0] * len(parts) if shares is None else shares
+    squares = [squares_of(m).map(*(3 * (partial(jnp.multiply, share),))) for m, share in zip(parts, shares, strict=True)]
+    total = Squares(*(reduce(jnp.add, values) for values in zip(*(_values(s) for s in squares), strict=True)))
+    ntk = None if parts[0].ntk is None else reduce(jnp.add, [share * m.ntk for m, share in zip(parts, shares, strict=True)])
+    like = replace(parts[0], nonnegative=all(m.nonnegative for m in parts))
+    return moments_of(total, like, ntk, error=_errors(parts), gaussian=all(m.gaussian for m in parts))
+
+
+def _errors(parts: list[Moments]) -> Array:
+    return reduce(jnp.add, [jnp.asarray(m.error) for m in parts])
 
 
 def fresh(layer: Layer) -> bool:
     """Whether the output has mean 0 and no correlation with anything before: it ends in weights of its own, on all ways through it."""
     inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
     if inner is None:
-        return hasattr(layer, "sigma_w2")
+        return getattr(layer, "linear_end", hasattr(layer, "sigma_w2"))
     if not layer.in_turn:
         return all(fresh(part) for part in inner)
     last = next((part for part in reversed(inner) if not isinstance(part, LINEAR)), None)
     return last is not None and fresh(last)
 
 
+def _either(*there: Any) -> Any:
+    """What is there in any branch; None where nothing is absent."""
+    return None if there[0] is None else reduce(jnp.logical_or, there)
+
+
 def _values(squares: Squares) -> tuple[Array, ...]:
     return squares.k1, squares.k2, squares.apart, squares.across
 
 
-def _product(parts: list[Moments], error: Array) -> Moments:
+def _product(parts: list[Moments]) -> Moments:
     """1 - ρ'ρ'' = (1 - ρ') + ρ'(1 - ρ''), and the same with the signs of what is nearer."""
     k1, k2 = (reduce(jnp.multiply, [getattr(m, name) for m in parts]) for name in ("k1", "k2"))
     ntk = None
@@ -148,7 +171,7 @@ def _product(parts: list[Moments], error: Array) -> Moments:
     tilt = None if parts[0].tilt is None else jnp.zeros_like(small)
     gap = jnp.where(opposite, -small, small)
     positive = all(m.nonnegative for m in parts)
-    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=error, gaussian=False, nonnegative=positive)
+    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=_errors(parts), gaussian=False, nonnegative=positive)
 
 
 def _both_signs(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -13,10 +13,11 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import counted, fail, integer, one_of
 from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_shape
+from kernelregime.layers.batch import Batch
 from kernelregime.layers.dense import PARAMETERIZATIONS, check_variance
-from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
+from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, squares_of
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.windows import Padding, Window, each_tap, every, windows_of
+from kernelregime.layers.windows import Padding, Window, each_tap, every, middle, windows_of
 
 SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H, W, C)
 
@@ -126,7 +127,21 @@ class Conv(Layer):
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
         check_axes(state, len(self.window))
-        return state.each(partial(self._of_pair, axes=state.axes, positions=state.positions, offset=state.offset))
+        change = partial(self._of_pair, axes=state.axes, positions=state.positions, offset=state.offset)
+        there = state.present and tuple(self._there(part) for part in state.present)
+        return hidden(replace(replace(state, present=None).each(change), present=there))
+
+    def apply_batch(self, params: dict[str, Array], batch: Batch) -> Batch:
+        """W * x + b where the middle of the window is there."""
+        values = self.apply(params, batch.hidden().values)
+        there = None if batch.present is None else jnp.moveaxis(self._there(jnp.moveaxis(batch.present, 0, -1)), -1, 0)
+        return Batch(values, there, batch.graph).hidden()
+
+    def _there(self, present: Array) -> Array:
+        """Which outputs there are, (*Q, N), of inputs (*P, N)."""
+        for axis, gap in enumerate(self.spacing):
+            present = jnp.repeat(present, gap, axis=axis)
+        return middle(self.windows, present)
 
     @property
     def unmoved(self) -> bool:
@@ -245,6 +260,12 @@ def check_axes(state: Any, axes: int) -> None:
     if not isinstance(state, Fields) or state.axes != axes:
         found = f"{state.axes} axes" if isinstance(state, Fields) else "none"
         raise fail(f"points with {axes} axes of positions", found, "give points (N, *positions, channels)")
+
+
+def check_whole(state: Fields | Batch, layer: Any) -> None:
+    """`InputError` for a layer that does not know of absent positions, where there are some."""
+    if state.present is not None:
+        raise fail("points whose positions are all present", "a Batch with present", f"leave out {type(layer).__name__}, or pad the points")
 
 
 def alone(shape: Shape, axes: int) -> Array:

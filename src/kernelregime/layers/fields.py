@@ -15,7 +15,11 @@ from kernelregime.layers.moments import Moments, signed
 Positions = Literal["own", "all", "offset"]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("cross", "first", "second", "same", "offset"), meta_fields=("axes", "positions"))
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("cross", "first", "second", "same", "offset", "present", "graph"),
+    meta_fields=("axes", "positions"),
+)
 @dataclass(frozen=True)
 class Fields:
     """Second moments of one channel, for `axes` axes of positions.
@@ -23,7 +27,9 @@ class Fields:
     `positions` "own": only at equal positions p of the two points, arrays (*P, N1, N2); "all": at all pairs p, p', arrays
     (*P, *P', N1, N2), and then `first`, `second` are the moments of each point with itself, (*P, *P', N). Pairs of points come last,
     so that the long axis is the fastest one. "offset": at p and p + `offset` (axes,), around the ends, arrays (*P, N1, N2): layers of
-    stride 1 do not mix offsets. `same` (N1, N2): whether two points are equal, or None where that is not needed.
+    stride 1 do not mix offsets. `same` (N1, N2): whether two points are equal, or None where that is not needed. `present`: which
+    positions of the two sets of points are there, (*P, N1) and (*P, N2), or None if all are: at the others units are 0. `graph`: the
+    weights (P, P, N1) and (P, P, N2) of `Aggregate`, to and from each node, or None.
     """
 
     cross: Moments
@@ -33,6 +39,8 @@ class Fields:
     axes: int
     positions: Positions
     offset: Any = None
+    present: tuple[Array, ...] | None = None
+    graph: tuple[Array, ...] | None = None
 
     @property
     def gaussian(self) -> bool:
@@ -46,9 +54,43 @@ class Fields:
 
     def each(self, change: Callable[[Moments], Moments]) -> "Fields":
         """The state after a layer that acts at each position alone, or changes moments of pairs of positions alike."""
-        if self.first is None or self.second is None:
-            return replace(self, cross=change(self.cross))
-        return replace(self, cross=change(self.cross), first=change(self.first), second=change(self.second))
+        after: dict[str, Any] = {name: change(block) for name, block in blocks_of(self).items()}
+        return hidden(replace(self, **after))
+
+
+def blocks_of(state: Fields) -> dict[str, Moments]:
+    """The moments in a state by name: of the two sets of points with one another and, of "all" positions, of each with itself."""
+    found = {"cross": state.cross, "first": state.first, "second": state.second}
+    return {name: block for name, block in found.items() if block is not None}
+
+
+def beside(state: Fields, one: Array, other: Array) -> dict[str, tuple[Array, Array]]:
+    """What is known of the positions of each point, (*P, N1) and (*P, N2), for the first and the second unit of each block."""
+    if state.positions != "all":
+        return {"cross": (one[..., :, None], other[..., None, :])}
+    lead, ones = one.shape[:-1], (1,) * state.axes
+    first, second = (x.reshape(*lead, *ones, -1) for x in (one, other)), (x.reshape(*ones, *lead, -1) for x in (one, other))
+    (wide1, wide2), (deep1, deep2) = first, second
+    return {"cross": (wide1[..., :, None], deep2[..., None, :]), "first": (wide1, deep1), "second": (wide2, deep2)}
+
+
+def scaled(state: Fields, one: Array, other: Array) -> Fields:
+    """Units times numbers >= 0, (*P, N1) and (*P, N2), of each position of each point; correlations stay."""
+
+    def times(m: Moments, a: Array, b: Array) -> Moments:
+        ntk, tilt = (None if x is None else x * a * b for x in (m.ntk, m.tilt))
+        return replace(m, k1=m.k1 * a * a, k2=m.k2 * b * b, ntk=ntk, tilt=tilt)
+
+    factors = beside(state, one, other)
+    after: dict[str, Any] = {name: times(block, *factors[name]) for name, block in blocks_of(state).items()}
+    return replace(state, **after)
+
+
+def hidden(state: Fields) -> Fields:
+    """With units of 0 at the positions that are not there."""
+    if state.present is None:
+        return state
+    return scaled(state, *(there.astype(state.dtype) for there in state.present))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, one_of, real
 from kernelregime.layers.base import Layer, Reach, Shape
-from kernelregime.layers.convolution import alone
+from kernelregime.layers.batch import Batch
+from kernelregime.layers.convolution import alone, check_whole
 from kernelregime.layers.fields import Fields
 from kernelregime.layers.moments import Moments, gap_of
 
@@ -47,11 +48,19 @@ class LayerNorm(Layer):
         axes = -1 if self.over == "channels" else tuple(range(1, x.ndim))
         return (x - x.mean(axis=axes, keepdims=True)) / jnp.sqrt(x.var(axis=axes, keepdims=True) + self.eps)
 
+    def apply_batch(self, params: tuple[()], batch: Batch) -> Batch:
+        """Normalized, where all positions are there or each is by itself."""
+        if self.over == "all":
+            check_whole(batch, self)
+        return replace(batch, values=self.apply(params, batch.values)).hidden()
+
     def propagate(self, state: Any) -> Any:
         """Σ'(p, p') = Σ(p, p')/√((v + eps)(v' + eps)) with the variances v, v' of the two points, and the same for Θ."""
         if not state.gaussian:
             raise fail("a layer with random weights before a LayerNorm", "an activation or the raw input", "put a Dense or Conv between")
         axes = state.axes if isinstance(state, Fields) else 0
+        if isinstance(state, Fields) and self.over == "all":
+            check_whole(state, self)
         return state.each(partial(self._of_pair, axes=2 * axes if isinstance(state, Fields) and state.positions == "all" else axes))
 
     def _of_pair(self, moments: Moments, *, axes: int) -> Moments:

@@ -1,8 +1,9 @@
 """From positions to fewer of them, or to none: pooling and flattening."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -11,11 +12,25 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, one_of
+from kernelregime.activations.angles import above_zero
 from kernelregime.layers.base import Layer, Reach, Shape
+from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import check_axes
-from kernelregime.layers.fields import Fields, Squares, gap_between, moments_of, own_pairs, positions_of, same_as_alone, squares_of
+from kernelregime.layers.fields import (
+    Fields,
+    Squares,
+    beside,
+    blocks_of,
+    hidden,
+    moments_of,
+    own_pairs,
+    positions_of,
+    same_as_alone,
+    scaled,
+    squares_of,
+)
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.windows import Padding, Window, windows_of
+from kernelregime.layers.windows import Padding, Window, middle, present_taps, windows_of
 
 Reduction = Literal["mean", "sum"]
 
@@ -68,20 +83,37 @@ class Pool(Layer):
         """Σ'(q, q') = Σ_pp' m_qp m_q'p' Σ(p, p'), and the same for Θ, where m are the weights of the positions."""
         check_axes(state, len(self.window))
 
-        def along(x: Array, start: int) -> Array:
+        def along(x: Array, start: int, _: int) -> Array:
             """Means over the windows along the axes from `start`."""
             for axis, window in enumerate(self.windows, start):
                 x = window.total(x, [axis]) / _column(window.counts(x.shape[axis]), x, axis)
             return x
 
-        def weighed(x: Array, start: int) -> Array:
-            """Times the sum of the weights of each output position along the axes from `start`, of which `x` has the outputs."""
-            for axis, length in enumerate(lengths):
-                x = x * _column(self._factor(axis, length), x, start + axis)
-            return x
-
         lengths = positions_of(state)
-        return mixed(state, along, weighed)
+        factors = [self._factor(axis, length) for axis, length in enumerate(lengths)]
+        scale = jnp.asarray(reduce(np.multiply.outer, factors), state.dtype)[..., None]
+        scales: Sequence[Array] = (scale, scale)
+        there = state.present and tuple(middle(self.windows, part) for part in state.present)
+        if state.present is not None:
+            scales = [scale * self._inside(part, state.dtype) for part in state.present]
+        after = mixed(replace(state, present=None), along, scales)
+        return hidden(replace(after, present=there))
+
+    def apply_batch(self, params: tuple[()], batch: Batch) -> Batch:
+        """The means or sums of what is there, where the middle of the window is."""
+        values = self.apply(params, batch.hidden().values)
+        if batch.present is None:
+            return replace(batch, values=values)
+        present = jnp.moveaxis(batch.present, 0, -1)
+        values = values * jnp.moveaxis(self._inside(present, values.dtype), -1, 0)[..., None]
+        return replace(batch, values=values, present=jnp.moveaxis(middle(self.windows, present), -1, 0)).hidden()
+
+    def _inside(self, present: Array, dtype: Any) -> Array:
+        """What a mean over the positions inside is multiplied by where only some are there, (*Q, N), from (*P, N); else 1."""
+        if self.reduction == "sum" or self.edges == "all":
+            return jnp.ones((1,) * present.ndim, dtype)
+        inside, there = (present_taps(self.windows, part) for part in (jnp.ones_like(present), present))
+        return inside.astype(dtype) / jnp.maximum(there, 1).astype(dtype)
 
     def _factor(self, axis: int, length: int) -> np.ndarray:
         """The sum of the weights of each output position along one axis of this length: 1 for a mean."""
@@ -122,13 +154,34 @@ class GlobalPool(Layer):
         """The mean or sum of Σ(p, p') and of Θ(p, p') over all pairs of positions."""
         check_axes(state, state.axes if isinstance(state, Fields) else 1)
         lengths = positions_of(state)
-        weight = 1.0 if self.reduction == "mean" else float(math.prod(lengths))
+        weights = [jnp.full((1,) * (state.axes + 1), self._weight(math.prod(lengths)), state.dtype)] * 2
+        if state.present is not None:
+            weights = [self._weight_of(part, range(state.axes), state.dtype) for part in state.present]
 
-        def along(x: Array, start: int) -> Array:
+        def along(x: Array, start: int, _: int) -> Array:
             return x.mean(axis=tuple(range(start, start + len(lengths))), keepdims=True)
 
-        after = mixed(state, along, lambda x, _: x * weight)
-        return without_positions(after)
+        return without_positions(mixed(replace(state, present=None), along, weights))
+
+    def apply_batch(self, params: tuple[()], batch: Batch) -> Array:
+        """The mean or sum over what is present."""
+        values = self.apply(params, batch.hidden().values)
+        if batch.present is None:
+            return values
+        positions = math.prod(batch.shape[1:-1])
+        weight = self._weight_of(batch.present, range(1, batch.ndim - 1), values.dtype).reshape(-1, 1)
+        return values * weight / self._weight(positions)
+
+    def _weight(self, positions: int) -> float:
+        """What the mean over all positions is multiplied by."""
+        return 1.0 if self.reduction == "mean" else float(positions)
+
+    def _weight_of(self, there: Array, axes: Iterable[int], dtype: Any) -> Array:
+        """The same where only some are present."""
+        positions = math.prod(there.shape[axis] for axis in axes)
+        if self.reduction == "sum":
+            return jnp.full([1 if axis in axes else n for axis, n in enumerate(there.shape)], float(positions), dtype)
+        return positions / jnp.maximum(there.sum(axis=tuple(axes), keepdims=True), 1).astype(dtype)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=())
@@ -153,6 +206,10 @@ class Flatten(Layer):
         """Reshaped."""
         return x.reshape(len(x), -1)
 
+    def apply_batch(self, params: tuple[()], batch: Batch) -> Array:
+        """Reshaped, with zeros for what is not there."""
+        return self.apply(params, batch.hidden().values)
+
     def propagate(self, state: Any) -> Any:
         """The mean over the positions."""
         if isinstance(state, Moments):
@@ -169,42 +226,47 @@ class Flatten(Layer):
         return moments_of(squares_of(moments).map(mean, mean, mean), moments, ntk, features=features, gaussian=False)
 
 
-def mixed(state: Fields, along: Any, weighed: Any) -> Fields:
-    """A fixed linear map of positions, the same for all channels: x(q) = s_q Σ_p m_qp x(p) with Σ_p m_qp = 1.
+Along = Callable[[Array, int, int], Array]
 
-    `along(x, start)`: Σ_p m_qp x(p) for the axes from `start`; `weighed(x, start)`: times s_q. With ½E(x(p) ∓ x(p'))² written A_pp',
-    that of a pair of means is Σ_pp' m m' A_pp' less half of the spread of either, Σ_pp' m_qp m_qp' ½E(x(p) - x(p'))².
+
+def mixed(state: Fields, along: Along, scales: Sequence[Array], sums: Sequence[Array] | None = None) -> Fields:
+    """A linear map of positions, the same for all channels: x(q) = s_q Σ_p m_qp x(p) with Σ_p m_qp = r_q.
+
+    `along(x, start, side)`: Σ_p m_qp x(p) for the axes from `start`, with the map of the first or the second set of points. `scales`:
+    s_q >= 0 of both, (*Q, N or 1). `sums`: r_q of both, alike; 1 if None. With κ = Σ_p m_qp k(p), and ½E(x(p) ∓ x(p'))² written A_pp',
+    that of a pair of means is Σ_pp' m m' A_pp' + ½(r - r')(κ - κ') less half of the spread of either, Σ_pp' m_qp m_qp' ½E(x(p) - x(p'))².
     """
     axes = state.axes
     assert state.first is not None  # positions are "all" before a layer that needs them
     assert state.second is not None
+    sides = {"cross": (0, 1), "first": (0, 0), "second": (1, 1)}
+    before = blocks_of(state)
 
-    def both(x: Array) -> Array:
-        return along(along(x, 0), axes)
+    def both(x: Array, one: int, other: int) -> Array:
+        return along(along(x, 0, one), axes, other)
 
-    squares = [squares_of(block) for block in (state.cross, state.first, state.second)]
-    cross, first, second = (s.map(lambda k: along(k, 0), lambda k: along(k, axes), both) for s in squares)
-    spread1, spread2 = own_pairs(first.apart, axes), own_pairs(second.apart, axes)  # (*Q, N)
+    def linear(name: str) -> tuple[Squares, Any]:
+        (one, other), theta = sides[name], before[name].ntk
+        parts = squares_of(before[name]).map(lambda k: along(k, 0, one), lambda k: along(k, axes, other), lambda x: both(x, one, other))
+        return parts, None if theta is None else both(theta, one, other)
 
-    def block(means: Squares, before: Moments, one: Array, other: Array) -> Moments:
-        k1, k2 = means.k1 - one, means.k2 - other
-        middle = (one + other) / 2
-        centred = Squares(k1, k2, means.apart - middle, means.across - middle)
-        gap = gap_between(centred, nonnegative=before.nonnegative)
-        ntk = None if before.ntk is None else weighed(weighed(both(before.ntk), 0), axes)
-        scaled = replace(centred, k1=weighed(weighed(k1, 0), 0), k2=weighed(weighed(k2, axes), axes))
-        return replace(moments_of(scaled, before, ntk, error=error), gap=gap)
+    squares, thetas = (dict(zip(sides, values, strict=True)) for values in zip(*map(linear, sides), strict=True))
+    error = reduce(jnp.maximum, [jnp.asarray(block.error) for block in before.values()])
+    spreads = beside(state, own_pairs(squares["first"].apart, axes), own_pairs(squares["second"].apart, axes))
+    totals = None if sums is None else beside(state, *sums)
 
-    error = jnp.maximum(jnp.maximum(state.cross.error, state.first.error), state.second.error)
-    ones = (1,) * axes
-    lead = spread1.shape[:axes]
-    one, other = spread1.reshape(*lead, *ones, -1), spread2.reshape(*ones, *lead, -1)
-    found = [
-        block(cross, state.cross, one[..., :, None], other[..., None, :]),
-        block(first, state.first, one, spread1.reshape(*ones, *lead, -1)),
-        block(second, state.second, spread2.reshape(*lead, *ones, -1), other),
-    ]
-    return same_as_alone(replace(state, cross=found[0], first=found[1], second=found[2]))
+    def block(name: str) -> Moments:
+        means, (one, other) = squares[name], spreads[name]
+        k1, k2, middle = means.k1, means.k2, (one + other) / 2
+        if totals is not None:
+            r1, r2 = totals[name]
+            middle = middle - (r1 - r2) * (k1 - k2) / 2
+            k1, k2 = r1 * k1, r2 * k2
+        centred = Squares(above_zero(k1 - one), above_zero(k2 - other), means.apart - middle, means.across - middle)
+        return moments_of(centred, before[name], thetas[name], error=error)
+
+    after: dict[str, Any] = {name: block(name) for name in sides}
+    return scaled(same_as_alone(replace(state, **after)), *scales)
 
 
 def own_positions(state: Fields) -> Moments:

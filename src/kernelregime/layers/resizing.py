@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from kernelregime._checks import fail, integer, one_of
 from kernelregime.layers.base import Layer, Reach, Shape
-from kernelregime.layers.convolution import check_axes
+from kernelregime.layers.batch import Batch
+from kernelregime.layers.convolution import check_axes, check_whole
 from kernelregime.layers.fields import positions_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.pooling import mixed
@@ -56,16 +57,17 @@ class Resize(Layer):
     def propagate(self, state: Any) -> Any:
         """Σ'(q, q') = Σ_pp' m_qp m_q'p' Σ(p, p') with the weights m of the interpolation, and the same for Θ."""
         check_axes(state, len(self.positions))
+        check_whole(state, self)
         maps = [self._map(n, length, state.dtype) for n, length in zip(positions_of(state), self.positions, strict=True)]
 
-        def along(x: Array, start: int) -> Array:
+        def along(x: Array, start: int, _: int) -> Array:
             for axis, weights in enumerate(maps, start):
                 x = jnp.moveaxis(jnp.tensordot(weights, x, axes=(1, axis), precision="highest"), 0, axis)
             return x
 
         if self.method not in ("nearest", "linear"):  # weights of both signs
             state = state.each(partial(replace, nonnegative=False))
-        return mixed(state, along, lambda x, _: x)
+        return mixed(state, along, [jnp.ones((1,) * (state.axes + 1), state.dtype)] * 2)
 
     def _map(self, n: int, length: int, dtype: Any) -> Array:
         return jax.image.resize(jnp.eye(n, dtype=dtype), (length, n), self.method, antialias=self.antialias)
@@ -107,7 +109,18 @@ class Crop(Layer):
         check_axes(state, len(self.slices))
         self.output_shape((*positions_of(state), 1))
         parts = [slice(*part) for part in self.slices]
-        return state.each(partial(_part, parts=parts * (2 if state.positions == "all" else 1)))
+        after = replace(state, present=None).each(partial(_part, parts=parts * (2 if state.positions == "all" else 1)))
+        there = state.present and tuple(part[tuple(parts)] for part in state.present)
+        return replace(after, present=there, graph=state.graph and tuple(w[parts[0], parts[0]] for w in state.graph))
+
+    def apply_batch(self, params: tuple[()], batch: Batch) -> Batch:
+        """The part of each point, and of its graph."""
+        parts = tuple(slice(*part) for part in self.slices)
+        return Batch(
+            self.apply(params, batch.values),
+            None if batch.present is None else batch.present[(slice(None), *parts)],
+            None if batch.graph is None else batch.graph[:, parts[0], parts[0]],
+        )
 
 
 def _part(moments: Moments, *, parts: Sequence[slice]) -> Moments:

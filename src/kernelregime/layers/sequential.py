@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime._checks import fail
+from kernelregime._compiler import form
 from kernelregime.layers.base import Layer, Shape, State, check_key, checked_shape
+from kernelregime.layers.batch import Batch, applied
 from kernelregime.layers.moments import Moments
 
 Kept = dict[str, Array]  # kernels by their kind, a slot for every stop and one more
@@ -43,7 +45,7 @@ class Sequential(Layer):
         keys = jax.random.split(key, len(self.layers))
         alike: dict[Any, list[int]] = {}
         for index, layer in enumerate(self.layers):
-            alike.setdefault((jax.tree.structure(layer), shape), []).append(index)
+            alike.setdefault((form(layer), shape), []).append(index)
             shape = layer.output_shape(shape)
         params: list[Any] = [None] * len(self.layers)
         for (_, inputs), indices in alike.items():
@@ -54,11 +56,14 @@ class Sequential(Layer):
                 params[index] = jax.tree.map(lambda leaf, position=position: leaf[position], drawn)
         return tuple(params)
 
-    def apply(self, params: tuple[Any, ...], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """The layers at finite width, in order."""
+    def apply(self, params: tuple[Any, ...], x: Float[Array, "n ..."] | Batch) -> Any:
+        """The layers at finite width, in order; of a `Batch` a `Batch`, or an array once no positions are left."""
+        x = x.checked().hidden() if isinstance(x, Batch) else x
         for layer, layer_params in zip(self.layers, params, strict=True):
-            x = layer.apply(layer_params, x)
+            x = applied(layer, layer_params, x)
         return x
+
+    apply_batch = apply
 
     def propagate(self, state: State) -> State:
         """The layers at infinite width, in order."""
@@ -67,7 +72,7 @@ class Sequential(Layer):
     def folded(self, stops: Sequence[int] = ()) -> "Folded":
         """The layers, their repeating blocks stacked; with `stops` (rising), those up to the last of them, marked at each."""
         layers = self.layers[: stops[-1]] if stops else self.layers
-        structures = [jax.tree.structure(layer) for layer in layers]
+        structures = [form(layer) for layer in layers]
         place = {stop - 1: slot for slot, stop in enumerate(stops)}
         runs, start = [], 0
         while start < len(layers):

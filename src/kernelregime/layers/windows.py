@@ -80,6 +80,22 @@ class Window:
         return [slice(t * self.dilation, t * self.dilation + last + 1, self.stride) for t in range(self.size)]
 
 
+def present_taps(windows: Sequence[Window], there: Array) -> Array:
+    """How many of the taps of each output position read what is there, from booleans with the axes of positions first."""
+    counts = there.astype(np.int32)
+    for axis, window in enumerate(windows):
+        counts = window.total(counts, [axis])
+    return counts
+
+
+def middle(windows: Sequence[Window], there: Array) -> Array:
+    """What the middle tap of each output position reads, the axes of positions first."""
+    for axis, window in enumerate(windows):
+        n = there.shape[axis]
+        there = window.widened(there, [axis])[(slice(None),) * axis + (window.slices(n)[(window.size - 1) // 2],)]
+    return there
+
+
 def every(parts: Sequence[Any]) -> Any:
     """Where the taps of all axes are inside, (taps, *outputs), from (taps, outputs) of each axis."""
     whole: Any = np.ones((1,) * (1 + len(parts)), bool)
