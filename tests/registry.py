@@ -31,6 +31,7 @@ from kernelregime.layers import (
     Recurrent,
     Resize,
     Sequential,
+    Trained,
 )
 
 # Every activation with values, with its default parameters and, where it has a family or parameters that change its form, others.
@@ -73,6 +74,7 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "PositionMap": (PositionMap([[1.0, -2.0, 0.5], [0.0, 1.5, -1.5]], axis=1), (5, 3, 2)),
     "Recurrent": (Recurrent(6, "erf", 1.5, 0.8, 0.2), (4, 3)),
     "Pool": (Pool((2, 3), (1, 2), "SAME", edges="inside"), (5, 6, 3)),
+    "Trained": (Trained((Dense(6, 1.5, 0.2),), 0.5), (4,)),
     "Resize": (Resize((3, 8), "cubic"), (5, 6, 3)),
 }
 

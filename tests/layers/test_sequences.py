@@ -240,5 +240,5 @@ def test_what_does_not_fit_is_refused():
             network.apply(network.init(jax.random.key(0), (5, 2)), Batch(jnp.asarray(x), jnp.asarray(there)))
     with pytest.raises(InputError, match="weights of shape"):
         PositionMap(np.ones((3, 4))).output_shape((5, 2))
-    assert Crop(((0, 2, None),)).apply_batch((), Batch(x, there, np.ones((2, 5, 5)))).graph.shape == (2, 2, 2)
+    assert Crop(((0, 2, None),)).apply_batch((), Batch(jnp.asarray(x), there, np.ones((2, 5, 5)))).graph.shape == (2, 2, 2)
     assert isinstance(layers.Batch(x), Batch)

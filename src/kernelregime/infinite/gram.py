@@ -16,6 +16,7 @@ from kernelregime.grams import identity
 from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions, paired
+from kernelregime.infinite.shares import shared
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Batch, Folded, Layer, Sequential, draws, reach_of
 from kernelregime.layers.convolution import SPATIAL
@@ -31,11 +32,13 @@ MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 class Grams:
     """Gram matrices (N1, N2) of the kinds asked for (None otherwise), and `error`: the largest sum of the layers' quadrature errors,
     each relative to √(k11 k22). Of several depths: (depths, N1, N2). From a store they are arrays of xarray, read when used.
+    With `by_layer` Θ is (layers, N1, N2), each layer's share, and `layers` are their names.
     """
 
     nngp: Any
     ntk: Any
     error: float
+    layers: tuple[str, ...] | None = None
 
     @property
     def status(self) -> str:
@@ -67,6 +70,7 @@ def problem(
     depths: Depths | None = None,
     dtype: Any = None,
     positions: Positions = "own",
+    by_layer: bool = False,
 ) -> grams.Problem:
     """What `gram` with these arguments computes, for `grams.assemble` and `grams.cost`. Raises: `InputError` as `gram` does."""
     kinds, depths = _kinds(kind), chosen(depths)
@@ -78,30 +82,39 @@ def problem(
         raise fail(f"x2 with {wanted}, as x1 has", f"shape {second.shape}", "give both the same features")
     one_of("positions", positions, ("own", "all"))
     network.output_shape(first.shape[1:])  # which refuses what does not fit
+    shares = 0
+    if by_layer:
+        if several or "ntk" not in kinds:
+            raise fail("by_layer=True for the NTK of one network", "depths=" if several else f"kind={kind!r}", "leave one of the two out")
+        network, names = shared(network, first.shape[1:])
+        shares = len(names)
     if first.ndim > 2:
         if several:
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-        return _fields(network, *paired(first, first if second is None else second), second is None, kinds, dtype, positions)
+        whole = paired(first, first if second is None else second)
+        return _fields(network, *whole, second is None, kinds, dtype, positions, shares)
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
     with _precision.enter(working):
         layers = portable(_layers(network, depths))
     first, second = first.astype(working, copy=False), None if second is None else second.astype(working, copy=False)
     points = Points.of(first), None if second is None else Points.of(second)
-    zonal = None if several or draws(network) else _zonal(network, *points, kinds, working)
+    zonal = None if several or shares or draws(network) else _zonal(network, *points, kinds, working)
     one_norm = zonal is not None and zonal.square is not None  # what a dual needs for a point it needs once
-    pairs = Pairs(layers, *points, kinds, several, working, zonal, draws(network))
-    tail = (len(depths),) if depths is not None else ()
-    labels = (("depth", tuple(depths)),) if depths is not None else ()
-    output = grams.Output(tail, (1, 0, 2)[: 2 + several], ("depth",)[:several], labels)
+    pairs = Pairs(layers, *points, kinds, several, working, zonal, draws(network), shares)
+    outputs = dict.fromkeys(kinds, grams.Output())
+    if depths is not None:
+        outputs = dict.fromkeys(kinds, grams.Output((len(depths),), (1, 0, 2), ("depth",), (("depth", tuple(depths)),)))
+    if shares:
+        outputs["ntk"] = _by_layer(grams.Output(), shares)
     kinds_of = [n.kind for n in _nonlinearities(network)]
     return grams.Problem(
         pairs,
         len(first),
         None if second is None else len(second),
-        dict.fromkeys(kinds, output),
+        outputs,
         working,
         # while a tile is computed: ρ, its gap, the result and its copies, what the program holds, kernels of several depths; tables apart
-        bytes_per_pair=(10.0 + max((k.numbers_per_pair for k in kinds_of), default=8) + 4 * len(kinds) * len(depths or ()))
+        bytes_per_pair=(10.0 + max((k.numbers_per_pair for k in kinds_of), default=8) + 4 * (len(kinds) * len(depths or ()) + shares))
         * working.itemsize,
         bytes_per_point=0.0 if one_norm else max((kind.bytes_per_point(working) for kind in kinds_of), default=0.0) / 2,
         identity=lambda: {
@@ -127,7 +140,7 @@ def _points(name: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
 
 
 def _fields(
-    network: Layer, first: Batch, other: Batch, symmetric: bool, kinds: tuple[str, ...], dtype: Any, positions: Positions
+    network: Layer, first: Batch, other: Batch, symmetric: bool, kinds: tuple[str, ...], dtype: Any, positions: Positions, shares: int
 ) -> grams.Problem:
     """The kernels of points with positions."""
     working = _precision.resolve(dtype, first.values, other.values)
@@ -144,16 +157,20 @@ def _fields(
     with _precision.enter(working):
         layers = portable(_layers(network, None) if apart is None else apart)
     read = read if apart is None else "offset"
-    pairs = FieldPairs(layers, first, second, kinds, read, positions, draws(network), working)
+    pairs = FieldPairs(layers, first, second, kinds, read, positions, draws(network), working, shares)
     once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
     tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))
     entries = most_positions(network, shape)[0] ** (2 if read == "all" else 1)
-    held = PER_POSITION + max((n.kind.numbers_per_pair for n in _nonlinearities(network)), default=8)
+    held = PER_POSITION + max((n.kind.numbers_per_pair for n in _nonlinearities(network)), default=8) + 4 * shares
+    output = grams.Output(tail, mirror, tuple(f"position{axis}" for axis in range(len(tail))))
+    outputs = dict.fromkeys(kinds, output)
+    if shares:
+        outputs["ntk"] = _by_layer(output, shares)
     return grams.Problem(
         pairs,
         len(first),
         None if second is None else len(second),
-        dict.fromkeys(kinds, grams.Output(tail, mirror, tuple(f"position{axis}" for axis in range(len(tail))))),
+        outputs,
         working,
         bytes_per_pair=float(held * entries * working.itemsize),
         bytes_per_point=float(held * entries * working.itemsize) if read == "all" else 0.0,
@@ -166,6 +183,11 @@ def _fields(
             },
         },
     )
+
+
+def _by_layer(output: grams.Output, shares: int) -> grams.Output:
+    """With a last axis for the layers."""
+    return grams.Output((*output.tail, shares), (*output.mirror, len(output.mirror)), (*output.axes, "layer"))
 
 
 def _nonlinearities(network: Layer) -> list[Nonlinearity]:
@@ -201,6 +223,7 @@ def gram(
     depths: Depths | None = None,
     dtype: Any = None,
     positions: Positions = "own",
+    by_layer: bool = False,
     memory: int | None = None,
     engine: str = "threads",
     workers: int | None = None,
@@ -212,7 +235,9 @@ def gram(
     x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C), or a `layers.Batch` of points of several lengths; x2 alike
     or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp", "ntk" or both. `depths`:
     the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass (points (N, d) only).
-    `dtype`: float32 or float64 (default: that of the inputs). `positions`: of a network whose units keep their positions to the end,
+    `dtype`: float32 or float64 (default: that of the inputs). `by_layer`: Θ as
+    (layers, N1, N2), the share of each layer with weights, which add up to it; their names are `Grams.layers`. `positions`: of a network
+    whose units keep their positions to the end,
     the kernels at equal positions of both points, (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for
     the tiles computed at one time (default: half of what is free); the result does not depend on it beyond rounding. `engine`:
     "threads", "processes", "dask" or "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run
@@ -223,9 +248,10 @@ def gram(
     a budget below one pair and for a store of something else; `RunError` when the disk is full or workers keep dying.
     """
     depths = chosen(depths)
-    asked = problem(network, x1, x2, kind=kind, depths=depths, dtype=dtype, positions=positions)
+    asked = problem(network, x1, x2, kind=kind, depths=depths, dtype=dtype, positions=positions, by_layer=by_layer)
     found = grams.assemble(asked, memory=memory, engine=engine, workers=workers, store=store, progress=progress)
-    return _grams(found.matrices, found.error, depths is not None)
+    layers = None if not by_layer else shared(network, np.shape(getattr(x1, "values", x1))[1:])[1]
+    return _grams(found.matrices, found.error, depths is not None, layers)
 
 
 def _kinds(kind: str | Sequence[str]) -> tuple[str, ...]:
@@ -235,13 +261,13 @@ def _kinds(kind: str | Sequence[str]) -> tuple[str, ...]:
     return kinds
 
 
-def _grams(found: Mapping[str, Any], error: float, several: bool) -> Grams:
-    first = {name: _depth_first(value) if several else value for name, value in found.items()}
-    return Grams(first.get("nngp"), first.get("ntk"), error)
+def _grams(found: Mapping[str, Any], error: float, several: bool, layers: tuple[str, ...] | None = None) -> Grams:
+    first = {name: _last_first(value) if several or (layers and name == "ntk") else value for name, value in found.items()}
+    return Grams(first.get("nngp"), first.get("ntk"), error, layers)
 
 
-def _depth_first(value: Any) -> Any:
-    return np.moveaxis(value, -1, 0) if isinstance(value, np.ndarray) else value.transpose("depth", ...)
+def _last_first(value: Any) -> Any:
+    return np.moveaxis(value, -1, 0) if isinstance(value, np.ndarray) else value.transpose(value.dims[-1], ...)
 
 
 def diagonal(network: Layer, x: Any, *, kind: str | Sequence[str] = KINDS, depths: Depths | None = None, dtype: Any = None) -> Grams:

@@ -15,6 +15,7 @@ from kernelregime._checks import fail, integer, one_of
 from kernelregime.activations.angles import magnitude
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.infinite.positions import error_of, input_fields, kernels_of, paired
+from kernelregime.infinite.shares import by_rate, shared
 from kernelregime.layers import Batch, Dense, Folded, Layer, Moments, Sequential, draws, reach_of
 from kernelregime.layers.fields import Positions
 from kernelregime.layers.moments import signed
@@ -23,7 +24,7 @@ from kernelregime.layers.moments import signed
 class Kernels(NamedTuple):
     """NNGP Σ and NTK Θ, each (N1, N2), and the quadrature errors of the layers, each relative to √(k11 k22), added up.
 
-    Of several depths: Σ and Θ (depths, N1, N2), and the largest error.
+    Of several depths: Σ and Θ (depths, N1, N2), and the largest error. By layer: Θ (layers, N1, N2).
     """
 
     nngp: Float[Array, "*depths N1 N2"]
@@ -75,7 +76,7 @@ def input_moments(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"], *, ntk: bo
     return Moments(norm1 / d, norm2 / d, gap, own, tilt, jnp.zeros((), gap.dtype), jnp.asarray(d, gap.dtype), gaussian=False)
 
 
-def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions = "own") -> Callable[..., Kernels]:
+def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions = "own", by_layer: bool = False) -> Callable[..., Kernels]:
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
     x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C), or a
@@ -86,7 +87,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     to the variances in `network`.
 
     `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `positions`:
-    as in `gram`.
+    and `by_layer`: as in `gram`.
 
     Per output, for the parameterization of each layer (see `layers.Dense`). Raises: `InputError` for inputs of no, or of different,
     shapes or without floats, for float64 where JAX has none, for what the layers refuse, and for depths the network does not have.
@@ -98,6 +99,8 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     Array([[4.]], dtype=float32)
     """
     one_of("positions", positions, ("own", "all"))
+    if by_layer and depths is not None:
+        raise fail("by_layer=True for the NTK of one network", "depths=", "leave one of the two out")
     layers = None if depths is None else cut(network, depths)
 
     def compute(x1: Float[Array, "N1 d"], x2: Float[Array, "N2 d"] | None = None) -> Kernels:
@@ -110,15 +113,23 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
         if first.ndim > 2:
             if layers is not None:
                 raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-            after: Any = network.propagate(input_fields(*paired(first, other), reach_of(network, positions), ntk=True, own=own))
-            return Kernels(kernels_of(after, "nngp", positions), kernels_of(after, "ntk", positions), error_of(after))
-        start = replace(input_moments(first, other), own=own)
-        if layers is None:
+            start: Any = input_fields(*paired(first, other), reach_of(network, positions), ntk=True, own=own)
+        else:
+            start = replace(input_moments(first, other), own=own)
+        if layers is not None:
+            after, kept = layers.stacked(start, ("nngp", "ntk"))
+            return Kernels(kept["nngp"], kept["ntk"], after.error)
+
+        def run(network: Layer) -> tuple[dict[str, Array], Array]:
             after = network.propagate(start)
-            assert after.ntk is not None  # input_moments has asked for it
-            return Kernels(after.nngp, after.ntk, after.error)
-        after, kept = layers.stacked(start, ("nngp", "ntk"))
-        return Kernels(kept["nngp"], kept["ntk"], after.error)
+            return {kind: kernels_of(after, kind, positions) for kind in ("nngp", "ntk")}, error_of(after)
+
+        if not by_layer:
+            found, error = run(network)
+            return Kernels(**found, error=error)
+        whole, names = shared(network, first.shape[1:])
+        found, error = by_rate(run, whole, len(names))
+        return Kernels(found["nngp"], jnp.moveaxis(found["ntk"], -1, 0), error)
 
     return compute
 

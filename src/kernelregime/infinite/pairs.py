@@ -15,6 +15,7 @@ from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.infinite.places import beyond, filled, flat, padded, put
+from kernelregime.infinite.shares import by_rate
 from kernelregime.infinite.zonal import Zonal
 from kernelregime.layers import Folded, Layer, Moments
 
@@ -96,24 +97,36 @@ def _gaps(rho: Array, place: Array, few: Array) -> Array:
     return put(jnp.copysign(1, rho) - rho, place, few)
 
 
-@compiled(static=("kinds", "several"))
+@compiled(static=("kinds", "several", "shares"))
 def propagate(
-    layers: Layer | Folded, k1: Any, k2: Any, gap: Any, one: Any = None, *, features: float, kinds: tuple[str, ...], several: bool
+    layers: Layer | Folded,
+    k1: Any,
+    k2: Any,
+    gap: Any,
+    one: Any = None,
+    *,
+    features: float,
+    kinds: tuple[str, ...],
+    several: bool,
+    shares: int = 0,
 ) -> tuple[dict[str, Any], Any]:
     """The kernels of each kind, with a last axis for several depths, and the quadrature error; infinite where a kernel is not finite.
 
-    `one`: which pairs are one point, in one draw, of a network that draws anew for each (None: of another).
+    `one`: which pairs are one point, in one draw, of a network that draws anew for each (None: of another). `shares`: of how many layers
+    the NTK is given apart, along a last axis.
     """
-    own, error, units = jnp.zeros_like(gap) if "ntk" in kinds else None, jnp.zeros((), gap.dtype), jnp.asarray(features, gap.dtype)
-    start = Moments(k1, k2, gap, own, None, error, units, gaussian=False, own=one)
-    if not several:
-        after: Any = layers.propagate(start)
-        found = {kind: getattr(after, kind) for kind in kinds}
-    else:
-        assert isinstance(layers, Folded)  # `cut` has made it
+    own, exact, units = jnp.zeros_like(gap) if "ntk" in kinds else None, jnp.zeros((), gap.dtype), jnp.asarray(features, gap.dtype)
+    start = Moments(k1, k2, gap, own, None, exact, units, gaussian=False, own=one)
+
+    def run(layers: Any) -> tuple[dict[str, Any], Any]:
+        if not several:
+            after: Any = layers.propagate(start)
+            return {kind: getattr(after, kind) for kind in kinds}, after.error
         after, kept = layers.stacked(start, kinds)
-        found = {kind: jnp.moveaxis(value, 0, -1) for kind, value in kept.items()}
-    return found, after.error + beyond(*found.values())
+        return {kind: jnp.moveaxis(value, 0, -1) for kind, value in kept.items()}, after.error
+
+    found, error = by_rate(run, layers, shares)
+    return found, error + beyond(*found.values())
 
 
 @dataclass(frozen=True)
@@ -122,7 +135,7 @@ class Pairs:
 
     `layers`: the network with its repeating blocks folded; with `several`, the kernels after each of its layers. `kinds`: which kernels.
     `zonal`: the kernels as a polynomial, where they are one; pairs too close for it are propagated. `draws`: whether a point with itself
-    is one draw of the network (`Dropout`).
+    is one draw of the network (`Dropout`). `shares`: as in `propagate`.
     """
 
     layers: Layer | Folded
@@ -133,6 +146,7 @@ class Pairs:
     dtype: np.dtype
     zonal: Zonal | None = None
     draws: bool = False
+    shares: int = 0
 
     def __call__(self, rows: slice, columns: slice) -> Block:
         """The kernels of one block, with a last axis for several depths, and the quadrature error."""
@@ -176,7 +190,8 @@ class Pairs:
 
     def _propagate(self, k1: np.ndarray, k2: np.ndarray, gap: Any, drawn: np.ndarray | None = None) -> tuple[dict[str, np.ndarray], float]:
         features = float(self.first.scaled.shape[1])
-        found, error = propagate(self.layers, k1, k2, gap, drawn, features=features, kinds=self.kinds, several=self.several)
+        options = {"kinds": self.kinds, "several": self.several, "shares": self.shares}
+        found, error = propagate(self.layers, k1, k2, gap, drawn, features=features, **options)
         return {name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error)
 
 

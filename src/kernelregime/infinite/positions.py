@@ -15,6 +15,7 @@ from kernelregime._checks import fail
 from kernelregime._compiler import compiled
 from kernelregime.grams import Block
 from kernelregime.infinite.places import beyond
+from kernelregime.infinite.shares import by_rate
 from kernelregime.layers import Batch, Fields, Folded, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
 from kernelregime.layers.fields import Positions, Squares, gap_between
 from kernelregime.layers.moments import signed
@@ -167,20 +168,26 @@ def error_of(state: Any) -> Array:
     return jnp.asarray(state.error if isinstance(state, Moments) else state.cross.error)
 
 
-@compiled(static=("kinds", "positions", "kept"))
+@compiled(static=("kinds", "positions", "kept", "shares"))
 def propagate_fields(
-    layers: Any, x1: Batch, x2: Batch, own: Array | None, *, kinds: tuple[str, ...], positions: Positions, kept: Positions
+    layers: Any, x1: Batch, x2: Batch, own: Array | None, *, kinds: tuple[str, ...], positions: Positions, kept: Positions, shares: int
 ) -> tuple[dict[str, Array], Array]:
-    """The kernels of each kind for points (N1, *P, C) and (N2, *P, C), and the quadrature error; infinite where one is not finite."""
-    if positions == "offset":
-        before, pool, last = layers
-        after: Any = reduce(
-            lambda state, layer: layer.propagate(state), last, pooled(before, x1.values, x2.values, ntk="ntk" in kinds, pool=pool)
-        )
-    else:
-        after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
-    found = {kind: kernels_of(after, kind, kept) for kind in kinds}
-    return found, error_of(after) + beyond(*found.values())
+    """The kernels of each kind for points (N1, *P, C) and (N2, *P, C), and the quadrature error; infinite where one is not finite.
+
+    `shares`: of how many layers the NTK is given apart, along a last axis.
+    """
+
+    def run(layers: Any) -> tuple[dict[str, Array], Array]:
+        if positions == "offset":
+            before, pool, last = layers
+            start: Any = pooled(before, x1.values, x2.values, ntk="ntk" in kinds, pool=pool)
+            after: Any = reduce(lambda state, layer: layer.propagate(state), last, start)
+        else:
+            after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
+        return {kind: kernels_of(after, kind, kept) for kind in kinds}, error_of(after)
+
+    found, error = by_rate(run, layers, shares)
+    return found, error + beyond(*found.values())
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,8 @@ class FieldPairs:
     """The pair function of a kernel of points with positions, rows of `first` with those of `second` (None: those of `first`).
 
     `positions`: which pairs of positions the layers read; for "offset", `layers` are those of `by_offsets`. `kept`: which
-    of them are given where some are left. `draws`: whether a point with itself is one draw of the network (`Dropout`).
+    of them are given where some are left. `draws`: whether a point with itself is one draw of the network (`Dropout`). `shares`: as in
+    `propagate_fields`.
     """
 
     layers: Any
@@ -199,6 +207,7 @@ class FieldPairs:
     kept: Positions
     draws: bool
     dtype: np.dtype
+    shares: int = 0
 
     def __call__(self, rows: slice, columns: slice) -> Block:
         """The kernels of one block, with the axes of positions that are left, and the quadrature error."""
@@ -208,5 +217,6 @@ class FieldPairs:
             own = np.arange(rows.start, rows.stop)[:, None] == np.arange(columns.start, columns.stop)[None]
             own = own & (self.second is None)
         with _precision.enter(self.dtype):
-            found, error = propagate_fields(self.layers, x1, x2, own, kinds=self.kinds, positions=self.positions, kept=self.kept)
+            options = {"kinds": self.kinds, "positions": self.positions, "kept": self.kept, "shares": self.shares}
+            found, error = propagate_fields(self.layers, x1, x2, own, **options)
             return Block({name: _precision.to_host(value, self.dtype) for name, value in found.items()}, float(error))

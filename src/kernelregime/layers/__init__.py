@@ -12,6 +12,7 @@ from kernelregime.layers.mapping import Aggregate, PositionMap
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.normalization import Dropout, LayerNorm
 from kernelregime.layers.pooling import Flatten, GlobalPool, Pool
+from kernelregime.layers.rates import Trained
 from kernelregime.layers.recurrent import Last, Recurrent
 from kernelregime.layers.resizing import Crop, Resize
 from kernelregime.layers.sequential import Folded, Sequential
@@ -41,6 +42,7 @@ __all__ = [
     "Resize",
     "Sequential",
     "State",
+    "Trained",
     "draws",
     "offsets_kept",
     "reach_of",
