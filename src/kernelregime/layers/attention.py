@@ -61,6 +61,7 @@ class Attention(Layer):
     embedding_channels: int | None = None
 
     reach: ClassVar[Reach] = "all"
+    grows: ClassVar[tuple[str, ...]] = ("channels", "heads", "key_channels")
 
     def __post_init__(self) -> None:
         for name in ("channels", "heads", "key_channels", "value_channels"):

@@ -29,6 +29,7 @@ class Layer(ABC):
     reach: ClassVar[Reach] = "each"
     # whether units at p and p' are made of such as far apart, as many as before; a property `unmoved` tells where it depends
     keeps_offsets: ClassVar[bool] = False
+    grows: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of units, which go to infinity together
     in_turn: ClassVar[bool] = True  # of a layer made of `layers`: whether one follows another
 
     @abstractmethod

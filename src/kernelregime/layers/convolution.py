@@ -53,6 +53,7 @@ class Conv(Layer):
     transposed: bool = False
 
     reach: ClassVar[Reach] = "each"
+    grows: ClassVar[tuple[str, ...]] = ("channels",)
 
     def __post_init__(self) -> None:
         integer("channels", self.channels)

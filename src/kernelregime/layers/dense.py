@@ -38,6 +38,7 @@ class Dense(Layer):
     s: tuple[int, int] = (1, 1)
 
     keeps_offsets: ClassVar[bool] = True
+    grows: ClassVar[tuple[str, ...]] = ("width",)
 
     def __post_init__(self) -> None:
         integer("width", self.width)

@@ -44,6 +44,7 @@ class Recurrent(Layer):
     parameterization: Literal["ntk", "standard"] = "ntk"
 
     reach: ClassVar[Reach] = "each"
+    grows: ClassVar[tuple[str, ...]] = ("width",)
     linear_end: ClassVar[bool] = False  # its outputs are values of φ
 
     def __post_init__(self) -> None:

@@ -2,5 +2,6 @@
 
 from kernelregime.networks.images import cnn, myrtle, resnet
 from kernelregime.networks.mlp import FullyConnected, describe, mlp
+from kernelregime.networks.widths import widened
 
-__all__ = ["FullyConnected", "cnn", "describe", "mlp", "myrtle", "resnet"]
+__all__ = ["FullyConnected", "cnn", "describe", "mlp", "myrtle", "resnet", "widened"]

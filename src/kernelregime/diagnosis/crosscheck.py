@@ -1,0 +1,186 @@
+"""Infinite-width kernels against finite networks: the mean over initializations at several widths, and where it goes as they grow."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from kernelregime import _precision, empirical, infinite, networks
+from kernelregime._checks import array, fail, integer
+from kernelregime.layers import Layer
+
+SEMS = 4.0  # standard errors up to which two numbers are one
+RESOLVED = 0.1  # standard error of the limit, relative to √(k11 k22), from which on a check says nothing
+OUTPUTS = 64  # times the outputs of the network, for the NNGP kernel: one output of one draw says little of it
+GROUPS = 10  # of draws, each left out once for the error of the slope of the spread
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One kernel of N points at W widths, each entry relative to √(k_ii k_jj) of the infinite one.
+
+    `infinite` (W, N, N): the infinite-width kernel itself (it depends on the width in the standard parameterization only). `mean`, `sem`
+    (W, N, N): of the finite kernels over draws, minus the infinite one. Through these goes mean = limit + slope/width, by weighted least
+    squares: `limit`, `limit_sem`, `slope`, `slope_sem` (N, N), with 1/width in units of the network as it was given, and
+    `misfit`: the largest χ² of an entry divided by W - 2 (nan for two widths).
+    """
+
+    infinite: np.ndarray
+    mean: np.ndarray
+    sem: np.ndarray
+    limit: np.ndarray
+    limit_sem: np.ndarray
+    slope: np.ndarray
+    slope_sem: np.ndarray
+    misfit: float
+
+    @property
+    def worst(self) -> float:
+        """The largest |limit| in standard errors: how far off the infinite kernel seems to be."""
+        return float(np.max(np.abs(self.limit) / self.limit_sem))
+
+    @property
+    def status(self) -> Literal["agrees", "differs", "undecided"]:
+        """Whether the limit is 0 within `SEMS` standard errors; "undecided" where these are too large to tell."""
+        if self.worst > SEMS:
+            return "differs"
+        return "agrees" if np.max(self.limit_sem) <= RESOLVED else "undecided"
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """`multiples` of the widths of a network, `draws` at each, and what they say of its infinite-width kernels.
+
+    `spread` (W,): the standard deviation of the finite NTK over draws, relative as in `Comparison`, root mean square over its entries.
+    `spread_slope`, `spread_slope_sem`: of log spread against log width; -1/2 where the NTK becomes deterministic.
+    """
+
+    multiples: tuple[int, ...]
+    draws: int
+    nngp: Comparison
+    ntk: Comparison
+    spread: np.ndarray
+    spread_slope: float
+    spread_slope_sem: float
+
+    def __str__(self) -> str:
+        """A table for people."""
+        lines = [
+            f"finite networks of {', '.join(f'{m}x' for m in self.multiples)} the widths, {self.draws} draws each, against infinite width"
+        ]
+        for name, kernel in (("NNGP", self.nngp), ("NTK", self.ntk)):
+            at = np.unravel_index(np.argmax(np.abs(kernel.limit) / kernel.limit_sem), kernel.limit.shape)
+            lines.append(
+                f"{name:5} {kernel.status}: limit of the worst entry {kernel.limit[at]:+.4f} ± {kernel.limit_sem[at]:.4f}, "
+                f"slope {kernel.slope[at]:+.3f} ± {kernel.slope_sem[at]:.3f} per 1/width"
+            )
+        lines.append(f"spread of the NTK falls as width^{self.spread_slope:.2f} ± {self.spread_slope_sem:.2f}")
+        return "\n".join(lines)
+
+
+def crosscheck(
+    network: Layer,
+    x: Any,
+    *,
+    multiples: Sequence[int] = (1, 2, 4),
+    draws: int = 200,
+    seed: int = 0,
+    dtype: Any = None,
+    memory: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CrossCheck:
+    """Whether the infinite-width kernels of `network` are the limits of those of finite networks, by Monte Carlo.
+
+    x (N, ...): a few points (costs grow as N times the parameters). At each of `multiples` of the widths given in `network`
+    (`networks.widened`), both kernels of `draws` initializations: f(x)f(x') and the NTK, means over outputs. `dtype` as in `infinite.gram`;
+    `memory`: bytes for the draws computed at one time; `progress(done, all)` counts draws.
+
+    Returns: a `CrossCheck` of means, standard errors and slopes against 1/width. A layer whose infinite width is wrong shows as a limit
+    that differs; corrections of order 1/width² show as a misfit and need larger multiples. Raises: `InputError` as `infinite.gram` and
+    `empirical.sample_at_init` do, for fewer than two multiples, which must rise, and for points that are a `Batch`.
+
+    >>> from kernelregime import diagnosis, networks
+    >>> diagnosis.crosscheck(networks.mlp(depth=2, width=8), [[1.0, 0.0], [0.6, 0.8]], draws=50).ntk.status
+    'agrees'
+    """
+    widths = tuple(integer("a multiple", m) for m in multiples)
+    if len(widths) < 2 or list(widths) != sorted(set(widths)):
+        raise fail("at least two rising multiples of the widths", repr(tuple(multiples)), "give (1, 2, 4)")
+    count = integer("draws", draws, least=GROUPS)
+    points = array("x", x)
+    working = _precision.resolve(dtype, points)
+    points = points.astype(working)
+    found, theta, told = [], [], 0
+    for multiple in widths:
+        net = networks.widened(network, multiple)
+        kernels = infinite.gram(net, points, dtype=working, memory=memory)
+        if kernels.ntk.ndim != 2:
+            raise fail(
+                "a network whose outputs have no positions", f"kernels of shape {kernels.ntk.shape}", "end it with GlobalPool or Flatten"
+            )
+        done = told
+
+        def so_far(number: int, _: int, done: int = done) -> None:
+            if progress:
+                progress(done + number, len(widths) * count)
+
+        outputs, ntks = _drawn(net, points, count, seed, working, memory, so_far)
+        told += count
+        levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (kernels.nngp, kernels.ntk)]
+        found.append([(k, s / level - k / level) for k, s, level in zip((kernels.nngp, kernels.ntk), (outputs, ntks), levels, strict=True)])
+        theta.append(ntks / levels[1])
+    nngp, ntk = (_compared(np.array([part[0] for part in side]), [part[1] for part in side], widths) for side in zip(*found, strict=True))
+    return CrossCheck(widths, count, nngp, ntk, *_spread(theta, widths))
+
+
+def _drawn(
+    network: Layer, x: np.ndarray, draws: int, seed: int, dtype: np.dtype, memory: int | None, progress: Callable[[int, int], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """f(x)f(x')ᵀ, of many outputs, and the NTK of each draw, means over the outputs, (draws, N, N)."""
+    with _precision.enter(dtype):
+        key = jax.random.key(seed)
+
+    def init(key: Any) -> Any:
+        return network.init(key, x.shape[1:], dtype)
+
+    ntks = empirical.sample_at_init(init, network, x, draws=draws, key=key, memory=memory, dtype=dtype, progress=progress)
+    wide = networks.widened(network, 1, outputs=OUTPUTS)
+    with _precision.enter(dtype):
+        points = jax.numpy.asarray(x)
+        one = jax.jit(lambda keys: jax.lax.map(lambda k: wide.apply(wide.init(k, x.shape[1:], dtype), points).reshape(len(x), -1), keys))
+        outputs = _precision.to_host(one(jax.random.split(key, draws)), dtype).astype(np.float64)
+    return np.einsum("sio,sjo->sij", outputs, outputs) / outputs.shape[-1], ntks.astype(np.float64)
+
+
+def _compared(kernel: np.ndarray, samples: list[np.ndarray], multiples: tuple[int, ...]) -> Comparison:
+    """A line in 1/width through the mean deviations of each entry."""
+    mean = np.array([s.mean(axis=0) for s in samples])
+    sem = np.array([s.std(axis=0, ddof=1) / math.sqrt(len(s)) for s in samples])
+    weight = 1 / np.maximum(sem, np.finfo(float).tiny) ** 2
+    over = 1 / np.array(multiples, float)[:, None, None]
+    s0, s1, s2 = ((weight * over**power).sum(axis=0) for power in (0, 1, 2))
+    t0, t1 = ((weight * mean * over**power).sum(axis=0) for power in (0, 1))
+    whole = s0 * s2 - s1 * s1
+    limit, slope = (s2 * t0 - s1 * t1) / whole, (s0 * t1 - s1 * t0) / whole
+    free = len(multiples) - 2
+    chi2 = (weight * (mean - limit - slope * over) ** 2).sum(axis=0)
+    misfit = float(np.max(chi2) / free) if free else math.nan
+    return Comparison(kernel, mean, sem, limit, np.sqrt(s2 / whole), slope, np.sqrt(s0 / whole), misfit)
+
+
+def _spread(theta: list[np.ndarray], multiples: tuple[int, ...]) -> tuple[np.ndarray, float, float]:
+    """The spread at each width, and its slope with the error of a jackknife over groups of draws."""
+
+    def spreads(left: int | None) -> np.ndarray:
+        kept = [t if left is None else np.delete(t, np.arange(left, len(t), GROUPS), axis=0) for t in theta]
+        return np.array([math.sqrt(np.mean(t.var(axis=0, ddof=1))) for t in kept])
+
+    def slope(values: np.ndarray) -> float:
+        return float(np.polyfit(np.log(multiples), np.log(values), 1)[0])
+
+    each = np.array([slope(spreads(group)) for group in range(GROUPS)])
+    error = math.sqrt((GROUPS - 1) / GROUPS * np.sum((each - each.mean()) ** 2))
+    return spreads(None), slope(spreads(None)), error
