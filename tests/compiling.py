@@ -12,8 +12,15 @@ quick = partial(jax.jit, compiler_options=QUICK)
 
 
 @cache
-def quick_propagate() -> Any:
-    """The program of `infinite.gram`, one for all tests that have it compiled quickly."""
+def quick_propagate() -> tuple[Any, Any]:
+    """The programs of `infinite.gram`, for points and for points with positions, one of each for all tests that want them quickly."""
+    from kernelregime._compiler import form
     from kernelregime.infinite.pairs import propagate
+    from kernelregime.infinite.positions import propagate_fields
 
-    return quick(propagate.__wrapped__, static_argnames=("kinds", "several"))
+    def program(function: Any, static: tuple[str, ...]) -> Any:
+        compiled = quick(lambda _, *args, **options: function.__wrapped__(*args, **options), static_argnums=0, static_argnames=static)
+        return lambda *args, **options: compiled(form(args)[1], *args, **options)
+
+    points = program(propagate, ("kinds", "several", "shares"))
+    return points, program(propagate_fields, ("kinds", "positions", "kept", "shares"))

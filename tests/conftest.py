@@ -24,4 +24,6 @@ def quick_grams(monkeypatch):
     """`infinite.gram` compiles quickly: for tests of many networks, each computed once."""
     from compiling import quick_propagate  # after the hook above: it imports the library
 
-    monkeypatch.setattr("kernelregime.infinite.pairs.propagate", quick_propagate())
+    points, fields = quick_propagate()
+    monkeypatch.setattr("kernelregime.infinite.pairs.propagate", points)
+    monkeypatch.setattr("kernelregime.infinite.positions.propagate_fields", fields)

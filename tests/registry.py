@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from compiling import quick
 
@@ -16,6 +17,7 @@ from kernelregime.layers import (
     Attention,
     Batch,
     Branches,
+    ChannelsLast,
     Conv,
     Crop,
     Dense,
@@ -62,6 +64,7 @@ LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "Sequential": (Sequential((Dense(6, 1.5), Activation("erf"), Dense(3, 1.1, 0.1, "standard"))), (4,)),
     "Attention": (Attention(6, 2, 4, 3, 1.5, 0.9, 1.1, 1.2, 0.2, embedding="concatenate", embedding_channels=2), (3, 2, 4)),
     "Branches": (Branches((Sequential((Dense(6, 1.5), Activation("erf"), Dense(4, 1.1))), Identity())), (4,)),
+    "ChannelsLast": (ChannelsLast(), (3, 5, 6)),
     "Conv": (Conv(6, (3, 2), 1.5, 0.2, strides=(1, 2), dilation=(2, 1)), (5, 6, 3)),
     "Aggregate": (Aggregate(), (3, 4)),
     "Crop": (Crop(((1, None, 2), (0, 3, None))), (5, 6, 3)),
@@ -181,7 +184,15 @@ def given(name: str, x: Any) -> Any:
     return _lengths(x) if name.startswith("several lengths") else _graphs(x) if name.startswith("aggregated") else x
 
 
-PRESETS = {"mlp", "cnn", "myrtle", "resnet"}
+def called(layer: Layer, params: Any, x: Any) -> Any:
+    """The layer at finite width; on one graph for all points, where it needs one."""
+    if not isinstance(layer, Aggregate):
+        return layer.apply(params, x)
+    graph = np.random.default_rng(3).normal(size=(x.shape[1],) * 2).astype(x.dtype)
+    return layer.apply_batch(params, Batch(x, None, jnp.broadcast_to(graph, (len(x), *graph.shape)))).values
+
+
+PRESETS = {"mlp", "cnn", "myrtle", "resnet", "transformer"}
 
 
 TRACED: Counter[Any] = Counter()  # how often each structure of network and inputs was traced

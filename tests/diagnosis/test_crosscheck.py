@@ -40,12 +40,12 @@ NETWORKS = {
 def test_finite_networks_go_to_the_infinite_kernels(name):
     network, x = NETWORKS[name]
     told = []
-    found = diagnosis.crosscheck(network, x, multiples=(1, 2, 4), draws=150, progress=lambda *counts: told.append(counts))
+    found = diagnosis.crosscheck(network, x, multiples=(1, 2, 4), draws=250, progress=lambda *counts: told.append(counts))
     for kernel in (found.nngp, found.ntk):
         assert kernel.status == "agrees", str(found)
         assert kernel.misfit < 16
     assert abs(found.spread_slope + 0.5) < 4 * found.spread_slope_sem + 0.05
-    assert told[-1] == (450, 450)
+    assert told[-1] == (750, 750)
     assert [count for count, _ in told] == sorted(count for count, _ in told)
 
 
@@ -57,7 +57,7 @@ class Wrong(Dense):
         return replace(after, ntk=after.ntk - self.sigma_b2)
 
 
-jax.tree_util.register_dataclass(Wrong, ["sigma_w2", "sigma_b2"], ["width", "parameterization", "s"])
+jax.tree_util.register_dataclass(Wrong, ["sigma_w2", "sigma_b2"], ["width", "parameterization", "s", "role"])
 
 
 def test_a_layer_that_is_wrong_is_found_and_few_draws_decide_nothing():

@@ -29,6 +29,7 @@ from kernelregime.layers import (
     Sequential,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_grams")
 RELU = Activation("relu")
 WEIGHTS = {"sigma_w2": 1.6, "sigma_b2": 0.1}
 

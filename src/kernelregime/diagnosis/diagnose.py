@@ -20,11 +20,12 @@ from kernelregime.diagnosis.limit import Limit, limit
 from kernelregime.diagnosis.run import Run, run
 from kernelregime.diagnosis.settings import Settings
 from kernelregime.diagnosis.subject import Subject, subject
+from kernelregime.layers.scales import has_kernel
 from kernelregime.networks import FullyConnected
 from kernelregime.results import Diagnosis, Verdict, environment
 
 NEEDS_SPEC = (
-    "infinite-width kernels, their ensemble and the distance Θ_0 − Θ_∞: need a network spec",
+    "infinite-width kernels, their ensemble and the distance Θ_0 − Θ_∞: need a network spec in the ntk or standard parameterization",
     "exact dispersion, phase diagram and edge of chaos: need a fully-connected spec",
 )
 
@@ -65,7 +66,7 @@ def diagnose(
     what.check(dataset.x_train[:2], dataset.y_train.shape[1], chosen.dtype)
     clock = _Clock()
     where = phase.place(what.spec, dataset)  # what theory cannot say is found out before anything is trained
-    at = limit(what.network, dataset, chosen) if what.network is not None else None
+    at = limit(what.network, dataset, chosen) if what.network is not None and has_kernel(what.network) else None
     clock.mark("infinite-width kernels")
     report = progress or (lambda task, done, total: None)
     measured = run(what, dataset, chosen, checkpoint=None if checkpoint is None else Path(checkpoint), progress=report)

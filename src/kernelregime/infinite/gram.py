@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -91,8 +91,8 @@ def problem(
     if first.ndim > 2:
         if several:
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-        whole = paired(first, first if second is None else second)
-        return _fields(network, *whole, second is None, kinds, dtype, positions, shares)
+        one, other = (_known(x) for x in paired(network, first, first if second is None else second))
+        return _fields(network, first.shape[1:], one, None if second is None else other, kinds, dtype, positions, shares)
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
     with _precision.enter(working):
         layers = portable(_layers(network, depths))
@@ -133,24 +133,36 @@ def _points(name: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
     if np.ndim(x.values) < 3:
         raise fail("a Batch of points with positions", f"values of shape {np.shape(x.values)}", "give the array itself")
     there = None if x.present is None else np.asarray(x.present)
-    values = np.asarray(x.values)
-    if there is not None and there.shape == values.shape[:-1]:
-        values = np.where(there[..., None], values, 0)  # what is absent may hold anything
-    return Batch(array(name, values, ndim=ndim), there, None if x.graph is None else array("graph", x.graph, ndim=3)).checked()
+    # what is absent may hold anything
+    values = array(name, x.values, ndim=ndim, finite=there is None)
+    return Batch(values, there, None if x.graph is None else array("graph", x.graph, ndim=3))
+
+
+def _known(x: Batch) -> Batch:
+    """With zeros for what is absent; `InputError` for anything else that is not finite."""
+    if x.present is None:
+        return x
+    return replace(x, values=array("x1 and x2, where present,", np.where(x.present[..., None], x.values, 0)))
 
 
 def _fields(
-    network: Layer, first: Batch, other: Batch, symmetric: bool, kinds: tuple[str, ...], dtype: Any, positions: Positions, shares: int
+    network: Layer,
+    shape: tuple[int, ...],
+    first: Batch,
+    second: Batch | None,
+    kinds: tuple[str, ...],
+    dtype: Any,
+    positions: Positions,
+    shares: int,
 ) -> grams.Problem:
-    """The kernels of points with positions."""
-    working = _precision.resolve(dtype, first.values, other.values)
+    """The kernels of points with positions, of this shape as they were given."""
+    working = _precision.resolve(dtype, first.values, *(() if second is None else (second.values,)))
 
     def cast(x: Batch) -> Batch:
         return jax.tree.map(lambda leaf: leaf if leaf.dtype == bool else leaf.astype(working, copy=False), x)
 
-    first, second = cast(first), None if symmetric else cast(other)
+    first, second = cast(first), None if second is None else cast(second)
     whole = first.present is None and first.graph is None
-    shape = first.shape[1:]
     left = network.output_shape(shape)[:-1]  # the axes of positions after the last layer
     read = reach_of(network, positions)
     apart = by_offsets(network) if read == "all" and whole else None

@@ -113,7 +113,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
         if first.ndim > 2:
             if layers is not None:
                 raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-            start: Any = input_fields(*paired(first, other), reach_of(network, positions), ntk=True, own=own)
+            start: Any = input_fields(*paired(network, first, other), reach_of(network, positions), ntk=True, own=own)
         else:
             start = replace(input_moments(first, other), own=own)
         if layers is not None:
@@ -140,7 +140,7 @@ def _points(name: str, x: Any) -> Any:
         if jnp.ndim(x.values) < 3:
             raise fail("a Batch of points with positions", f"values of shape {jnp.shape(x.values)}", "give the array itself")
         there = None if x.present is None else jnp.asarray(x.present)
-        return Batch(_points(name, x.values), there, None if x.graph is None else _points("graph", x.graph)).checked()
+        return Batch(_points(name, x.values), there, None if x.graph is None else _points("graph", x.graph))
     held = {str(leaf.dtype) for leaf in jax.tree.leaves(x) if hasattr(leaf, "dtype")}
     for given in sorted(held - {"float32", "float64"}):
         raise fail("inputs of float32 or float64", f"{name} of dtype {given}", "convert them, for example by x.astype('float32')")

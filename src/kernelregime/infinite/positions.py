@@ -20,6 +20,7 @@ from kernelregime.layers import Batch, Fields, Folded, GlobalPool, Layer, Moment
 from kernelregime.layers.fields import Positions, Squares, gap_between
 from kernelregime.layers.moments import signed
 from kernelregime.layers.pooling import own_positions
+from kernelregime.layers.resizing import channels_first
 
 FEW = 4  # channels that are summed in one loop over the pairs
 
@@ -54,9 +55,14 @@ def _equal(x: Array, y: Array) -> Array:
     return jnp.all(flat1[:, None] == flat2[None], axis=-1)
 
 
-def paired(x1: Any, x2: Any) -> tuple[Batch, Batch]:
-    """Two sets of points with positions as batches, with `present` and `graph` in both or in none; `InputError` for a graph in one."""
-    first, second = (x if isinstance(x, Batch) else Batch(x) for x in (x1, x2))
+def paired(network: Layer, x1: Any, x2: Any) -> tuple[Batch, Batch]:
+    """Two sets of points with positions as batches, channels last, with `present` and `graph` in both or in none.
+
+    Raises: `InputError` for arrays that do not fit, and a graph in one alone.
+    """
+    turned = channels_first(network)
+    given = [x if isinstance(x, Batch) else Batch(x) for x in (x1, x2)]
+    first, second = ((x.turned() if turned else x).checked() for x in given)
     if (first.graph is None) != (second.graph is None):
         raise fail("a graph for the points of both x1 and x2, or of none", "one of one alone", "give graph= in both batches")
     if first.present is not None or second.present is not None:

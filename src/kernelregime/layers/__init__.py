@@ -14,7 +14,7 @@ from kernelregime.layers.normalization import Dropout, LayerNorm
 from kernelregime.layers.pooling import Flatten, GlobalPool, Pool
 from kernelregime.layers.rates import Trained
 from kernelregime.layers.recurrent import Last, Recurrent
-from kernelregime.layers.resizing import Crop, Resize
+from kernelregime.layers.resizing import ChannelsLast, Crop, Resize
 from kernelregime.layers.sequential import Folded, Sequential
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Attention",
     "Batch",
     "Branches",
+    "ChannelsLast",
     "Conv",
     "Crop",
     "Dense",

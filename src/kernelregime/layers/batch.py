@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kernelregime._checks import fail
 
@@ -46,6 +47,12 @@ class Batch:
         """Some of the points."""
         return jax.tree.map(lambda leaf: leaf[rows], self)
 
+    def turned(self) -> "Batch":
+        """Of values with the channels first, with the channels last."""
+        return replace(
+            self, values=jnp.moveaxis(self.values, 1, -1) if isinstance(self.values, jax.Array) else np.moveaxis(self.values, 1, -1)
+        )
+
     def hidden(self) -> "Batch":
         """With zeros at the positions that are not there."""
         if self.present is None:
@@ -70,7 +77,7 @@ def applied(layer: Any, params: Any, x: Any) -> Any:
         return layer.apply(params, x)
     if hasattr(layer, "apply_batch"):
         return layer.apply_batch(params, x)
-    values = layer.apply(params, x.values)
+    values = layer.apply(params, x.checked().values)
     if layer.reach != "each" or values.shape[:-1] != x.values.shape[:-1]:
         raise fail("points whose positions are all present", "a Batch", f"leave out {type(layer).__name__}, or give an array of points")
     return replace(x, values=values).hidden()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ from jaxtyping import Array, Float
 from kernelregime._checks import counted, fail, integer, one_of
 from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_shape
 from kernelregime.layers.batch import Batch
-from kernelregime.layers.dense import PARAMETERIZATIONS, check_variance
+from kernelregime.layers.dense import check_variance
 from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, squares_of
 from kernelregime.layers.moments import Moments
+from kernelregime.layers.scales import PARAMETERIZATIONS, ROLES, Parameterization, Role, check_kernel, scales
 from kernelregime.layers.windows import Padding, Window, each_tap, every, middle, windows_of
 
 SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H, W, C)
@@ -25,15 +26,15 @@ SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("sigma_w2", "sigma_b2"),
-    meta_fields=("channels", "window", "strides", "dilation", "padding", "parameterization", "shared", "transposed"),
+    meta_fields=("channels", "window", "strides", "dilation", "padding", "parameterization", "shared", "transposed", "role"),
 )
 @dataclass(frozen=True)
 class Conv(Layer):
     """h(q) = Σ_t W_t x(p_t(q)) + b over the taps t of a window, for points (*positions, channels), channels last.
 
     `channels`: outputs. `window`, `strides`, `dilation`: one number for each axis of positions (1, 2, 3, ...). `padding`: "SAME",
-    "VALID" or "CIRCULAR". Weights W ~ N(0, σ_w²/(n |t|)) for n input channels and |t| taps; `sigma_b2`, `parameterization` as in
-    `Dense`. `shared=False`: a locally connected layer, with weights and biases of its own at every position. `transposed=True`:
+    "VALID" or "CIRCULAR". Weights W ~ N(0, σ_w²/(n |t|)) for n input channels and |t| taps; `sigma_b2`, `parameterization`, `role` as
+    in `Dense`. `shared=False`: a locally connected layer, with weights and biases of its own at every position. `transposed=True`:
     strides multiply the positions: with stride - 1 zeros after each position the windows move by one.
 
     At infinite width (Garriga-Alonso et al. 2019; Novak et al. 2019; Arora et al. 2019, section 4)
@@ -48,9 +49,10 @@ class Conv(Layer):
     strides: tuple[int, ...] | None = None
     dilation: tuple[int, ...] | None = None
     padding: Padding = "SAME"
-    parameterization: Literal["ntk", "standard"] = "ntk"
+    parameterization: Parameterization = "ntk"
     shared: bool = True
     transposed: bool = False
+    role: Role = "hidden"
 
     reach: ClassVar[Reach] = "each"
     grows: ClassVar[tuple[str, ...]] = ("channels",)
@@ -58,6 +60,7 @@ class Conv(Layer):
     def __post_init__(self) -> None:
         integer("channels", self.channels)
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        one_of("role", self.role, ROLES)
         windows_of(self.window, self.strides, self.dilation, self.padding)
         if len(self.window) > len(SPATIAL):
             raise fail(f"a window of at most {len(SPATIAL)} axes of positions", repr(self.window), "flatten some of the axes")
@@ -94,12 +97,10 @@ class Conv(Layer):
         places = () if self.shared else outputs
         dtype = jnp.result_type(float) if dtype is None else dtype
         key_w, key_b = jax.random.split(key)
-        params = {"w": jax.random.normal(key_w, (*places, *self.window, shape[-1], self.channels), dtype)}
+        weights, biases = scales(self, shape[-1] * self.taps, self.channels)
+        params = {"w": weights.drawn(jax.random.normal(key_w, (*places, *self.window, shape[-1], self.channels), dtype))}
         if self.sigma_b2 is not None:
-            params["b"] = jax.random.normal(key_b, (*places, self.channels), dtype)
-        if self.parameterization == "standard":
-            variances = {"w": jnp.asarray(self.sigma_w2, dtype) / (shape[-1] * self.taps), "b": self.sigma_b2}
-            params = {name: jnp.sqrt(jnp.asarray(variances[name], dtype)) * value for name, value in params.items()}
+            params["b"] = biases.drawn(jax.random.normal(key_b, (*places, self.channels), dtype))
         return params
 
     def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
@@ -119,15 +120,17 @@ class Conv(Layer):
         else:
             weights = params["w"].reshape(*params["w"].shape[: len(windows)], self.taps, n, self.channels)
             h = jnp.einsum("tn...i,...tio->n...o", jnp.stack(each_tap(x, windows, 1)), weights)
-        bias = params.get("b")
-        if self.parameterization == "ntk":
-            h = jnp.sqrt(jnp.asarray(self.sigma_w2, h.dtype) / (n * self.taps)) * h
-            bias = None if bias is None else jnp.sqrt(jnp.asarray(self.sigma_b2, h.dtype)) * bias
-        return h if bias is None else h + bias.reshape((1,) * (h.ndim - bias.ndim) + bias.shape)
+        scale, biases = scales(self, n * self.taps, self.channels)
+        h = scale.used(h)
+        if "b" not in params:
+            return h
+        bias = biases.used(params["b"])
+        return h + bias.reshape((1,) * (h.ndim - bias.ndim) + bias.shape)
 
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
         check_axes(state, len(self.window))
+        check_kernel(self)
         change = partial(self._of_pair, axes=state.axes, positions=state.positions, offset=state.offset)
         there = state.present and tuple(self._there(part) for part in state.present)
         return hidden(replace(replace(state, present=None).each(change), present=there))

@@ -1,9 +1,8 @@
 """The fully-connected layer."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +11,10 @@ from jaxtyping import Array, Float
 from kernelregime._checks import counted, fail, integer, one_of, real
 from kernelregime.layers.base import Layer, Shape, State, check_key, checked_shape
 from kernelregime.layers.moments import Moments, affine
+from kernelregime.layers.scales import PARAMETERIZATIONS, ROLES, Parameterization, Role, check_kernel, scales
 
-PARAMETERIZATIONS = ("ntk", "standard")
 
-
-@partial(jax.tree_util.register_dataclass, data_fields=("sigma_w2", "sigma_b2"), meta_fields=("width", "parameterization", "s"))
+@partial(jax.tree_util.register_dataclass, data_fields=("sigma_w2", "sigma_b2"), meta_fields=("width", "parameterization", "s", "role"))
 @dataclass(frozen=True)
 class Dense(Layer):
     """h = W x + b with W_ij ~ N(0, σ_w²/n), b_i ~ N(0, σ_b²) for n inputs.
@@ -25,7 +23,8 @@ class Dense(Layer):
     that starts at zero, trained in "standard" (in "ntk", b = σ_b β stays zero). `parameterization`: "ntk" trains w, β ~ N(0, 1) in
     W = σ_w w/√n, b = σ_b β; "standard" trains W and b. `s` = (s_in, s_out): the layer has s_out·width
     outputs and its n inputs are s_in times a base width; in "standard", h = W x/√s_in + b with W_ij ~ N(0, σ_w² s_in/n), which has
-    the NTK of the base widths at any s (Sohl-Dickstein et al. 2020, section 3).
+    the NTK of the base widths at any s (Sohl-Dickstein et al. 2020, section 3). "mup" (finite networks only): features move at any width
+    under one learning rate (Yang and Hu 2021, table 1); `role` says whether the layer is the "input", the "output" or between ("hidden").
 
     At infinite width (Jacot et al. 2018, proposition 1 and theorem 1) Σ' = σ_w² Σ + σ_b²; Θ' = σ_w² Θ + Σ' ("ntk"), or
     Θ' = σ_w² Θ + (n/s_in) Σ (+ 1 with a bias) ("standard": it grows with the width n given in the network).
@@ -34,8 +33,9 @@ class Dense(Layer):
     width: int
     sigma_w2: Any = 1.0
     sigma_b2: Any = None
-    parameterization: Literal["ntk", "standard"] = "ntk"
+    parameterization: Parameterization = "ntk"
     s: tuple[int, int] = (1, 1)
+    role: Role = "hidden"
 
     keeps_offsets: ClassVar[bool] = True
     grows: ClassVar[tuple[str, ...]] = ("width",)
@@ -43,6 +43,7 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         integer("width", self.width)
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        one_of("role", self.role, ROLES)
         if len(self.s) != 2:
             raise fail("s = (s_in, s_out)", repr(self.s), "give two width scales")
         object.__setattr__(self, "s", tuple(integer("a width scale of s", value) for value in self.s))
@@ -68,29 +69,23 @@ class Dense(Layer):
         n = shape[-1]
         dtype = jnp.result_type(float) if dtype is None else dtype
         key_w, key_b = jax.random.split(key)
-        params = {"w": jax.random.normal(key_w, (n, self.units), dtype)}
+        weights, biases = scales(self, n, self.units, self.s[0])
+        params = {"w": weights.drawn(jax.random.normal(key_w, (n, self.units), dtype))}
         if self.sigma_b2 is not None:
-            params["b"] = jax.random.normal(key_b, (self.units,), dtype)
-        if self.parameterization == "standard":
-            variances = {"w": jnp.asarray(self.sigma_w2, dtype) * self.s[0] / n, "b": self.sigma_b2}
-            params = {name: jnp.sqrt(jnp.asarray(variances[name], dtype)) * value for name, value in params.items()}
+            params["b"] = biases.drawn(jax.random.normal(key_b, (self.units,), dtype))
         return params
 
     def apply(self, params: dict[str, Array], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """W x + b."""
         if x.shape[-1] != params["w"].shape[0]:
             raise fail(f"inputs with {counted(params['w'].shape[0], 'feature')}", f"shape {x.shape}", "give x of shape (N, features)")
-        h = x @ params["w"]
-        bias = params.get("b")
-        if self.parameterization == "ntk":
-            h = jnp.sqrt(jnp.asarray(self.sigma_w2, h.dtype) / x.shape[-1]) * h
-            bias = None if bias is None else jnp.sqrt(jnp.asarray(self.sigma_b2, h.dtype)) * bias
-        elif self.s[0] != 1:
-            h = h / math.sqrt(self.s[0])
-        return h if bias is None else h + bias.reshape((1,) * (h.ndim - 1) + (-1,))
+        weights, biases = scales(self, x.shape[-1], self.units, self.s[0])
+        h = weights.used(x @ params["w"])
+        return h if "b" not in params else h + biases.used(params["b"]).reshape((1,) * (h.ndim - 1) + (-1,))
 
     def propagate(self, state: State) -> State:
         """Σ' and Θ' as in the class's text; where units have positions, at each of them with the same weights."""
+        check_kernel(self)
         return state.each(self._of_pair)
 
     def _of_pair(self, moments: Moments) -> Moments:

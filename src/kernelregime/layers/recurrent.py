@@ -14,7 +14,7 @@ from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_sha
 from kernelregime.layers.batch import Batch
 from kernelregime.layers.branches import summed
 from kernelregime.layers.convolution import check_axes
-from kernelregime.layers.dense import PARAMETERIZATIONS, Dense, check_variance
+from kernelregime.layers.dense import Dense, check_variance
 from kernelregime.layers.fields import blocks_of, hidden, positions_of, same_as_alone
 from kernelregime.layers.moments import Moments
 
@@ -49,7 +49,7 @@ class Recurrent(Layer):
 
     def __post_init__(self) -> None:
         integer("width", self.width)
-        one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        one_of("parameterization", self.parameterization, ("ntk", "standard"))
         object.__setattr__(self, "nonlinearity", Activation(self.nonlinearity).nonlinearity)
         for name in ("sigma_w2", "sigma_u2", "sigma_b2"):
             check_variance(f"{name} (a variance)", getattr(self, name))

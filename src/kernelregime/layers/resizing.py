@@ -1,4 +1,4 @@
-"""Fixed maps of positions: resized images, and parts of them."""
+"""Fixed maps of positions: resized images, parts of them, and the order of their axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -130,3 +130,45 @@ def _part(moments: Moments, *, parts: Sequence[slice]) -> Moments:
 
     m = moments
     return replace(m, k1=of(m.k1), k2=of(m.k2), gap=of(m.gap), ntk=of(m.ntk), tilt=of(m.tilt))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=())
+@dataclass(frozen=True)
+class ChannelsLast(Layer):
+    """Points (channels, *positions) as (*positions, channels), the order of all other layers: the first layer of a network, or none."""
+
+    reach: ClassVar[Reach] = "each"
+    keeps_offsets: ClassVar[bool] = True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The channels last."""
+        if len(shape) < 2:
+            raise fail("points (channels, *positions)", f"shape {shape}", "leave ChannelsLast out")
+        return (*shape[1:], shape[0])
+
+    def init(self, key: Array, shape: Shape, dtype: Any = None) -> tuple[()]:
+        """No parameters."""
+        return ()
+
+    def apply(self, params: tuple[()], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """The channels last."""
+        return jnp.moveaxis(x, 1, -1)
+
+    def apply_batch(self, params: tuple[()], batch: Batch) -> Batch:
+        """The channels of the values last."""
+        return replace(batch, values=self.apply(params, batch.values))
+
+    def propagate(self, state: Any) -> Any:
+        """Unchanged: the moments of the inputs know of the order."""
+        return state
+
+
+def channels_first(layer: Layer) -> bool:
+    """Whether a network takes points (channels, *positions); `InputError` where it changes the order later on."""
+    inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
+    if inner is None:
+        return isinstance(layer, ChannelsLast)
+    found = [channels_first(part) for part in inner]
+    if any(found[1:]) or (found[0] and not layer.in_turn):
+        raise fail("ChannelsLast as the first layer of a network", "one after others", "give it once, in front")
+    return found[0]

@@ -58,7 +58,6 @@ class Sequential(Layer):
 
     def apply(self, params: tuple[Any, ...], x: Float[Array, "n ..."] | Batch) -> Any:
         """The layers at finite width, in order; of a `Batch` a `Batch`, or an array once no positions are left."""
-        x = x.checked().hidden() if isinstance(x, Batch) else x
         for layer, layer_params in zip(self.layers, params, strict=True):
             x = applied(layer, layer_params, x)
         return x

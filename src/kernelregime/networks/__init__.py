@@ -2,6 +2,7 @@
 
 from kernelregime.networks.images import cnn, myrtle, resnet
 from kernelregime.networks.mlp import FullyConnected, describe, mlp
+from kernelregime.networks.sequences import transformer
 from kernelregime.networks.widths import widened
 
-__all__ = ["FullyConnected", "cnn", "describe", "mlp", "myrtle", "resnet", "widened"]
+__all__ = ["FullyConnected", "cnn", "describe", "mlp", "myrtle", "resnet", "transformer", "widened"]

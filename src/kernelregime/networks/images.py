@@ -1,12 +1,14 @@
-"""Networks on images (H, W, channels)."""
+"""Networks on images (H, W, channels), or with `channel_order="first"` (channels, H, W)."""
 
 from collections.abc import Callable
 from typing import Any, Literal
 
 from kernelregime import activations
 from kernelregime._checks import fail, integer, one_of
-from kernelregime.layers import Activation, Branches, Conv, Dense, Flatten, GlobalPool, Identity, Layer, Pool, Sequential
+from kernelregime.layers import Activation, Branches, ChannelsLast, Conv, Dense, Flatten, GlobalPool, Identity, Layer, Pool, Sequential
+from kernelregime.layers.scales import Parameterization
 from kernelregime.layers.windows import Padding
+from kernelregime.networks.mlp import with_roles
 
 MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}  # convolutions before each pooling (Shankar et al. 2020, figure 1)
 
@@ -22,7 +24,8 @@ def cnn(
     activation: str | Callable[..., Any] = "relu",
     sigma_w2: float = 2.0,
     sigma_b2: float | None = None,
-    parameterization: Literal["ntk", "standard"] = "ntk",
+    parameterization: Parameterization = "ntk",
+    channel_order: Literal["last", "first"] = "last",
 ) -> Sequential:
     """A convolutional network: `depth` weight layers, `depth - 1` of them convolutions of stride 1 with an activation each.
 
@@ -38,7 +41,7 @@ def cnn(
     phi = Activation(activations.get(activation))
     conv = Conv(channels, window, sigma_w2, sigma_b2, padding=padding, parameterization=parameterization)
     end = GlobalPool() if readout == "pool" else Flatten()
-    return Sequential((*(conv, phi) * (depth - 1), end, Dense(outputs, sigma_w2, sigma_b2, parameterization)))
+    return _network((*(conv, phi) * (depth - 1), end, Dense(outputs, sigma_w2, sigma_b2, parameterization)), channel_order)
 
 
 def myrtle(
@@ -49,7 +52,8 @@ def myrtle(
     activation: str | Callable[..., Any] = "relu",
     sigma_w2: float = 2.0,
     sigma_b2: float | None = None,
-    parameterization: Literal["ntk", "standard"] = "ntk",
+    parameterization: Parameterization = "ntk",
+    channel_order: Literal["last", "first"] = "last",
 ) -> Sequential:
     """Myrtle-5, -7 or -10 for images 32 × 32: 3 × 3 convolutions, halved by mean pooling after each of three groups, then down to 1 × 1.
 
@@ -61,7 +65,7 @@ def myrtle(
     phi = Activation(activations.get(activation))
     conv, pool = Conv(channels, (3, 3), sigma_w2, sigma_b2, parameterization=parameterization), Pool((2, 2))
     groups = [layer for count in MYRTLE[depth] for layer in (*(conv, phi) * count, pool)]
-    return Sequential((*groups, pool, pool, Flatten(), Dense(outputs, sigma_w2, sigma_b2, parameterization)))
+    return _network((*groups, pool, pool, Flatten(), Dense(outputs, sigma_w2, sigma_b2, parameterization)), channel_order)
 
 
 def resnet(
@@ -73,7 +77,8 @@ def resnet(
     activation: str | Callable[..., Any] = "relu",
     sigma_w2: float = 2.0,
     sigma_b2: float | None = None,
-    parameterization: Literal["ntk", "standard"] = "ntk",
+    parameterization: Parameterization = "ntk",
+    channel_order: Literal["last", "first"] = "last",
 ) -> Sequential:
     """A wide residual network with activations first: three groups of `blocks` blocks with 16, 32 and 64 times `widen` channels.
 
@@ -94,4 +99,9 @@ def resnet(
             main = Sequential((phi, conv(channels, stride), phi, conv(channels)))
             layers.append(Branches((main, Identity() if block else conv(channels, stride))))
     end = GlobalPool() if readout == "pool" else Flatten()
-    return Sequential((*layers, phi, end, Dense(outputs, sigma_w2, sigma_b2, parameterization)))
+    return _network((*layers, phi, end, Dense(outputs, sigma_w2, sigma_b2, parameterization)), channel_order)
+
+
+def _network(layers: tuple[Layer, ...], channel_order: str) -> Sequential:
+    one_of("channel_order", channel_order, ("last", "first"))
+    return Sequential((*((ChannelsLast(),) if channel_order == "first" else ()), *with_roles(layers)))
