@@ -37,8 +37,8 @@ class Data:
     ] = None
     folder: Annotated[str | None, typer.Option(help="Folder of data and files (default: that of KERNELREGIME_DATA).")] = None
 
-    def load(self, *, loss: str, seed: int, memory: int | None) -> Any:
-        """The data set."""
+    def load(self, *, loss: str, seed: int, memory: int | None, flat: bool) -> Any:
+        """The data set; with `flat=False` its points in the shape they have in their file."""
         from kernelregime import diagnosis
 
         # toys of any size would be drawn
@@ -51,6 +51,7 @@ class Data:
             target_coding=self.target_coding or ("one-hot" if loss == "cross_entropy" else None),
             seed=seed,
             folder=self.folder,
+            flat=flat,
         )
 
     @property
@@ -99,7 +100,8 @@ def diagnose(network: options.Network, data: Data, training: Training, output: o
     memory = output.budget
     settings = training.settings(memory)
     folder = results.folder_for(output.out or f"runs/{data.slug}", overwrite=output.overwrite)
-    dataset = data.load(loss=training.loss, seed=training.seed, memory=memory)
+    dataset = data.load(loss=training.loss, seed=training.seed, memory=memory, flat=not network.images)
+    dataset = network.of_images(dataset)
     spec = network.build(dataset.y_train.shape[1])
     _check_finite(spec)
     checkpoint = folder / results.CHECKPOINT
@@ -143,12 +145,13 @@ def _measured(spec: Any, dataset: Any, settings: Any, checkpoint: Path, output: 
 
 def _check_finite(spec: Any) -> None:
     """Refuse a network that has a kernel at infinite width only."""
+    from kernelregime.layers import Activation
+
     for layer in spec.layers:
-        phi = getattr(layer, "nonlinearity", None)
-        if phi is not None and not phi.kind.finite:
+        if isinstance(layer, Activation) and not layer.nonlinearity.kind.finite:
             raise fail(
                 "an activation with values, to be trained",
-                f"{phi.kind.name}, which is a kernel only",
+                f"{layer.nonlinearity.kind.name}, which is a kernel only",
                 "use `kernelregime kernel`, or another --activation",
             )
 

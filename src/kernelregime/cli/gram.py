@@ -49,7 +49,7 @@ def gram(network: options.Network, points: options.Points, running: Running) -> 
     """NTK or NNGP Gram matrix of the infinitely wide network on any number of points, in a store that a stopped run goes on with."""
     from kernelregime import grams, infinite, results
 
-    x = points.load(most=None).x
+    x = network.points(points.load(most=None))
     problem = infinite.problem(network.build(outputs=1), x, kind=KINDS[running.kind], dtype=points.dtype)
     if running.verify and Path(running.store).exists():
         typer.echo(f"damaged tiles: {grams.store.verify(running.store)}", err=True)

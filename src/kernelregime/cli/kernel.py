@@ -39,7 +39,7 @@ def kernel(network: options.Network, points: options.Points, output: options.Out
     x, labels = found.x, found.labels
     spec = network.build(outputs=1)
     with bars(output.quiet) as progress:
-        grams = infinite.gram(spec, x, dtype=points.dtype, memory=output.budget, progress=partial(progress, "kernels"))
+        grams = infinite.gram(spec, network.points(found), dtype=points.dtype, memory=output.budget, progress=partial(progress, "kernels"))
     kernels = {"ntk": grams.ntk, "nngp": grams.nngp}
     spectra = {name: observables.spectrum(value) for name, value in kernels.items()}
     with results.created(folder):

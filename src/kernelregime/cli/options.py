@@ -1,11 +1,11 @@
 """Options that several commands share, and what they mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import fail, integer, real
+from kernelregime._checks import fail, integer, one_of, real
 from kernelregime.cli import sizes
 from kernelregime.cli.wording import flag
 
@@ -46,6 +46,10 @@ RATES = (1e-30, 1e6)  # learning rates whose squares, and those of 1/(rate × st
 LARGEST_SEED = 2**31 - 2  # one more is used as well, and keys are made from 32-bit integers
 DEEPEST = 10_000  # weight layers: every one is compiled
 
+MYRTLES: dict[str, Any] = {f"myrtle-{depth}": depth for depth in (5, 7, 10)}
+KINDS = ("mlp", "cnn", *MYRTLES, "resnet")
+READOUTS = ("pool", "flatten")
+
 NAMED = f"Activations:  {', '.join(ACTIVATIONS)}"  # for the end of a command's help
 
 Activation = Annotated[str, typer.Option(help="One of those below, with parameters 'leaky_relu(alpha=0.1)'.")]
@@ -69,29 +73,56 @@ Source = Annotated[str, typer.Option(help=f"{', '.join(DATA)}, or a .npz or .csv
 class Network:
     """The network."""
 
-    network: Annotated[str, typer.Option(help="Kind of network: mlp (fully connected), the only one there is.")] = "mlp"
-    depth: Annotated[int, typer.Option(help="Weight layers (hidden layers + 1).")] = 5
-    width: Annotated[int, typer.Option(help="Units of every hidden layer.")] = 512
+    network: Annotated[str, typer.Option(help=f"Kind of network: {', '.join(KINDS)}; all but mlp need images.")] = "mlp"
+    depth: Annotated[int, typer.Option(help="Weight layers of mlp and cnn (hidden layers + 1).")] = 5
+    width: Annotated[int, typer.Option(help="Units or channels of every hidden layer (of resnet: 16, 32, 64).")] = 512
+    readout: Annotated[str, typer.Option(help="How cnn and resnet end: pool (global mean) or flatten.")] = "pool"
     activation: Activation = "relu"
     sigma_w2: SigmaW2 = 2.0
     sigma_b2: SigmaB2 = None
-    parameterization: Annotated[str, typer.Option(help="How weights are scaled and trained: ntk or standard.")] = "ntk"
+    parameterization: Annotated[str, typer.Option(help="How weights are scaled and trained: ntk, standard or (diagnose) mup.")] = "ntk"
 
     def __post_init__(self) -> None:
-        if self.network != "mlp":
-            do = "leave it out; `kernelregime.diagnosis.diagnose` in Python takes any function f(params, x)"
-            raise fail("network to be mlp (fully connected), the only kind there is", repr(self.network), do)
+        one_of("network", self.network, KINDS)
+        one_of("readout", self.readout, READOUTS)
         integer("width", self.width)
         if integer("depth", self.depth) > DEEPEST:
             raise fail(f"depth of at most {DEEPEST:,}", f"{self.depth:,}", "lower it: every layer is compiled")
         variances(sigma_w2=self.sigma_w2, sigma_b2=self.sigma_b2)
 
+    @property
+    def images(self) -> bool:
+        """Whether it takes points with positions."""
+        return self.network != "mlp"
+
     def build(self, outputs: int) -> Any:
         """Its spec."""
         from kernelregime import networks
 
-        settings = {name: getattr(self, name) for name in ("depth", "width", "activation", "sigma_w2", "sigma_b2", "parameterization")}
-        return networks.mlp(outputs=outputs, **settings)
+        settings = {name: getattr(self, name) for name in ("activation", "sigma_w2", "sigma_b2", "parameterization")}
+        if self.network == "mlp":
+            return networks.mlp(outputs=outputs, depth=self.depth, width=self.width, **settings)
+        if self.network == "cnn":
+            return networks.cnn(outputs=outputs, depth=self.depth, channels=self.width, readout=self.readout, **settings)  # type: ignore[arg-type]
+        if self.network == "resnet":
+            return networks.resnet(outputs=outputs, readout=self.readout, **settings)  # type: ignore[arg-type]
+        return networks.myrtle(outputs=outputs, depth=MYRTLES[self.network], channels=self.width, **settings)
+
+    def points(self, found: Any) -> Any:
+        """The points (N, d) of what was loaded, or as images (N, height, width, channels) where the network takes them."""
+        return self._images(found.x.reshape(len(found.x), *(found.shape or (-1,))), found.name) if self.images else found.x
+
+    def of_images(self, dataset: Any) -> Any:
+        """A data set whose points have their shapes, as images (N, height, width, channels) where the network takes them."""
+        if not self.images:
+            return dataset
+        return replace(dataset, **{name: self._images(getattr(dataset, name), dataset.name) for name in ("x_train", "x_test")})
+
+    def _images(self, x: Any, name: str) -> Any:
+        if x.ndim not in (3, 4):
+            do = "take digits, mnist, fashion-mnist, cifar10 or a .npz of images (N, height, width, ...), or --network mlp"
+            raise fail(f"images for --network {self.network}", f"{name} with points of shape {x.shape[1:]}", do)
+        return x if x.ndim == 4 else x[..., None]
 
 
 @dataclass(frozen=True)

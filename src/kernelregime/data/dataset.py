@@ -65,12 +65,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Points:
-    """Points without targets: `x` (N, d) after scaling, and `labels` (N,), positions in `classes`, where there are classes (else None)."""
+    """Points without targets: `x` (N, d) after scaling, and `labels` (N,), positions in `classes`, where there are classes (else None).
+
+    `shape`: that of one point before it became a row, as of an image (height, width, channels).
+    """
 
     x: Float64[np.ndarray, "N d"] = field(repr=False)
     labels: Int64[np.ndarray, "N"] | None = field(repr=False)
     name: str
     classes: tuple[int | str, ...]
+    shape: tuple[int, ...] | None = None
 
 
 def fingerprint(**arrays: np.ndarray | None) -> str:

@@ -185,7 +185,8 @@ def points(
     rows = subset(groups, source.train, classes=classes, count=count, most=most, seed=int(seed))
     rows = rows[np.argsort(groups[rows], kind="stable")]
     x = source.points(rows)
-    return Points(SCALINGS[scaling or natural_scaling(source)](x, x)[0], groups[rows] if classes else None, source.name, classes)
+    scaled = SCALINGS[scaling or natural_scaling(source)](x, x)[0]
+    return Points(scaled, groups[rows] if classes else None, source.name, classes, source.shape)
 
 
 def natural_scaling(source: Source) -> str:

@@ -26,6 +26,7 @@ def load(
     target_coding: str | None = None,
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
+    flat: bool = True,
 ) -> Dataset:
     """`data.load` with the defaults of a diagnosis: about 120 balanced train and test points; rows on the sphere |x|² = d, but the
     features of a .csv table standardized, because their units are their own; and targets of mean 0 and variance 1 (classes coded
@@ -33,7 +34,7 @@ def load(
 
     Raises: `InputError` as `data.load` does.
     """
-    choice = Choice(points_train, points_test, None, seed, scaling or "none", target_coding or STANDARDIZED, most=POINTS)
+    choice = Choice(points_train, points_test, None, seed, scaling or "none", target_coding or STANDARDIZED, flat, most=POINTS)
     # what is to be scaled how depends on what is found, and large data are read once
     return _prepared(read(name, choice, folder), choice, scaling)
 
