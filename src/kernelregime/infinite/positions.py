@@ -12,9 +12,10 @@ from jaxtyping import Array, Bool
 
 from kernelregime import _precision
 from kernelregime._compiler import compiled
+from kernelregime.activations.angles import magnitude
 from kernelregime.grams import Block
 from kernelregime.infinite.places import beyond
-from kernelregime.layers import Fields, Folded, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
+from kernelregime.layers import Dense, Fields, Folded, GlobalPool, Layer, Moments, Sequential, draws, offsets_kept
 from kernelregime.layers.fields import Positions, Squares, gap_between
 from kernelregime.layers.moments import signed
 from kernelregime.layers.pooling import own_positions
@@ -27,16 +28,16 @@ def input_fields(x1: Array, x2: Array, positions: Positions, *, ntk: bool, own: 
     are one point in one draw, else None.
     """
     axes = x1.ndim - 2
-    one, other = (jnp.moveaxis(x, 0, -2) for x in (x1, x2))  # (*P, N, C)
+    one, other = (_channels_first(x) for x in (x1, x2))
     first = second = None
     if positions == "all":
         each = None if own is None else jnp.ones((), bool)
         ones = (1,) * axes
-        wide1, wide2 = (x.reshape(*x.shape[:axes], *ones, *x.shape[axes:]) for x in (one, other))
-        deep1, deep2 = (x.reshape(*ones, *x.shape) for x in (one, other))
+        wide1, wide2 = (x.reshape(*x.shape[:-1], *ones, x.shape[-1]) for x in (one, other))
+        deep1, deep2 = (x.reshape(len(x), *ones, *x.shape[1:]) for x in (one, other))
         first, second = _pairs(wide1, deep1, ntk, each), _pairs(wide2, deep2, ntk, each)
         one, other = wide1, deep2
-    cross = _pairs(one[..., :, None, :], other[..., None, :, :], ntk, own)
+    cross = _pairs(one[..., :, None], other[..., None, :], ntk, own)
     same = own  # of networks that draw anew for each point, equal points are not the same
     if positions == "all" and own is None:
         flat1, flat2 = (x.reshape(len(x), math.prod(x.shape[1:])) for x in (x1, x2))
@@ -72,48 +73,61 @@ def most_positions(layer: Layer, shape: tuple[int, ...]) -> tuple[int, tuple[int
     return most, shape
 
 
-def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool) -> Moments:
+def pooled(before: Any, x1: Array, x2: Array, *, ntk: bool, pool: GlobalPool, variances: bool) -> Moments:
     """The moments of points (N1, *P, C) and (N2, *P, C) after the layers `before` and a pooling over all positions.
 
-    One offset p' - p after another: memory of the order of the positions, not of their pairs.
+    One offset p' - p after another: memory of the order of the positions, not of their pairs. Without `variances` those of the points
+    stay unknown, and each pair of points is given the least it can have, |E zz'| for both: all that a linear readout reads.
     """
     axes, lengths = x1.ndim - 2, x1.shape[1:-1]
-    one, other = (jnp.moveaxis(x, 0, -2) for x in (x1, x2))  # (*P, N, C)
+    one, other = (_channels_first(x) for x in (x1, x2))
     weight = 1.0 if pool.reduction == "mean" else float(math.prod(lengths)) ** 2
 
-    def states(offset: Array) -> list[Moments]:
-        """After the layers: of the points with one another, and of each set with itself, of which only the variances are wanted."""
-        far1, far2 = (jnp.roll(x, -offset, axis=tuple(range(axes))) for x in (one, other))
-        pairs = ((one[..., :, None, :], far2[..., None, :, :]), (one, far1), (other, far2))
+    def moved(offset: Array) -> list[Array]:
+        return [jnp.roll(x, -offset, axis=tuple(range(1, 1 + axes))) for x in (one, other)]
+
+    def states(offset: Array, far: list[Array]) -> list[Moments]:
+        """After the layers: of the points with one another, and of each set with itself, where variances are wanted."""
+        pairs = [(one[..., :, None], far[1][..., None, :]), *(zip((one, other), far, strict=True) if variances else [])]
         given = [_pairs(x, y, ntk and index == 0, None) for index, (x, y) in enumerate(pairs)]
         return [before.propagate(Fields(m, None, None, None, axes, "offset", offset)).cross for m in given]
 
-    def at(totals: Any, offset: Array) -> tuple[Any, None]:
-        after = states(offset)
-        values: list[Any] = [after[0].nngp, after[1].nngp, after[2].nngp, *([after[0].ntk] if ntk else [])]
-        means = [total + value.mean(axis=tuple(range(axes))) for total, value in zip(totals[0], values, strict=True)]
-        return (means, jnp.maximum(totals[1], jnp.asarray(after[0].error)), after[0].features), None
+    def at(carry: Any, offsets: tuple[Array, Array]) -> tuple[Any, None]:
+        (offset, following), (totals, error, _, far) = offsets, carry
+        after = states(offset, far)
+        values: list[Any] = [*(state.nngp for state in after), *([after[0].ntk] if ntk else [])]
+        sums = [total + value for total, value in zip(totals, values, strict=True)]  # at each position: to add them up takes longer
+        return (sums, jnp.maximum(error, jnp.asarray(after[0].error)), after[0].features, moved(following)), None
 
-    shapes = [(len(x1), len(x2)), (len(x1),), (len(x2),), *([(len(x1), len(x2))] if ntk else [])]
-    zeros = [jnp.zeros(shape, x1.dtype) for shape in shapes]
-    start = (zeros, jnp.zeros((), x1.dtype), jnp.zeros((), x1.dtype))
+    pairs, points = (len(x1), len(x2)), [(len(x1),), (len(x2),)] if variances else []
+    zeros = [jnp.zeros((*lengths, *shape), x1.dtype) for shape in (pairs, *points, *([pairs] if ntk else []))]
+    start = (zeros, jnp.zeros((), x1.dtype), jnp.zeros((), x1.dtype), [one, other])  # at no offset
     offsets = jnp.stack(jnp.meshgrid(*(jnp.arange(n) for n in lengths), indexing="ij"), -1).reshape(-1, axes)
-    (found, error, features), _ = jax.lax.scan(at, start, offsets)
-    covariance, k1, k2 = (value * (weight / math.prod(lengths)) for value in found[:3])
-    theta = found[3] * (weight / math.prod(lengths)) if ntk else None
-    wide1, wide2 = k1[:, None], k2[None, :]
-    middle = (wide1 + wide2) / 2
-    gap = gap_between(Squares(wide1, wide2, middle - covariance, middle + covariance))
-    flat1, flat2 = (x.reshape(len(x), -1) for x in (x1, x2))
-    gap = jnp.where(jnp.all(flat1[:, None] == flat2[None], axis=-1), 0, gap)
-    gaussian = jax.eval_shape(states, offsets[0])[0].gaussian
-    return Moments(wide1, wide2, gap, theta, None, error, features, gaussian=gaussian)
+    (found, error, features, _), _ = jax.lax.scan(at, start, (offsets, jnp.roll(offsets, -1, axis=0)))
+    found = [value.mean(axis=tuple(range(axes))) * (weight / math.prod(lengths)) for value in found]
+    covariance, theta = found[0], found[-1] if ntk else None
+    if variances:
+        k1, k2 = found[1][:, None], found[2][None, :]
+        middle = (k1 + k2) / 2
+        gap = gap_between(Squares(k1, k2, middle - covariance, middle + covariance))
+        flat1, flat2 = (x.reshape(len(x), -1) for x in (x1, x2))
+        gap = jnp.where(jnp.all(flat1[:, None] == flat2[None], axis=-1), 0, gap)
+    else:
+        k1 = k2 = magnitude(covariance)
+        gap = signed(covariance >= 0, jnp.zeros_like(covariance))
+    gaussian = jax.eval_shape(states, offsets[0], [one, other])[0].gaussian
+    return Moments(k1, k2, gap, theta, None, error, features, gaussian=gaussian)
+
+
+def _channels_first(x: Array) -> Array:
+    """(C, *P, N) of points (N, *P, C)."""
+    return jnp.moveaxis(x, (-1, 0), (0, -1))
 
 
 def _pairs(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:
-    """Moments of channels along the last axis; what differs and what adds up between the two is summed without cancellation."""
-    channels = x.shape[-1]
-    k1, k2 = (x * x).mean(-1), (y * y).mean(-1)
+    """Moments of channels along the first axis; what differs and what adds up between the two is summed without cancellation."""
+    channels = len(x)
+    k1, k2 = (x * x).mean(0), (y * y).mean(0)
     squares = Squares(k1, k2, *(total / (2 * channels) for total in _differences(x, y)))
     # numbers are parallel or opposite, whatever their lengths
     gap = gap_between(squares) if channels > 1 else signed(squares.apart <= squares.across, jnp.zeros_like(squares.apart))
@@ -123,16 +137,14 @@ def _pairs(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:
 
 
 def _differences(x: Array, y: Array) -> tuple[Array, Array]:
-    """|x ∓ y|² over the last axis; of many channels one after another, so that no array holds them all for all pairs."""
-    if x.shape[-1] <= FEW:
-        return ((x - y) ** 2).sum(-1), ((x + y) ** 2).sum(-1)
+    """|x ∓ y|² over the first axis, a few channels after another, so that no array holds them all for all pairs."""
 
     def add(totals: tuple[Array, Array], channel: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         one, other = channel
         return (totals[0] + (one - other) ** 2, totals[1] + (one + other) ** 2), None
 
-    zeros = jnp.zeros(jnp.broadcast_shapes(x.shape, y.shape)[:-1], x.dtype)
-    return jax.lax.scan(add, (zeros, zeros), (jnp.moveaxis(x, -1, 0), jnp.moveaxis(y, -1, 0)))[0]
+    zeros = jnp.zeros(jnp.broadcast_shapes(x.shape, y.shape)[1:], x.dtype)
+    return jax.lax.scan(add, (zeros, zeros), (x, y), unroll=FEW)[0]
 
 
 def kernels_of(state: Any, kind: str, positions: Positions) -> Array:
@@ -155,7 +167,9 @@ def propagate_fields(
     """The kernels of each kind for points (N1, *P, C) and (N2, *P, C), and the quadrature error; infinite where one is not finite."""
     if positions == "offset":
         before, pool, last = layers
-        after: Any = reduce(lambda state, layer: layer.propagate(state), last, pooled(before, x1, x2, ntk="ntk" in kinds, pool=pool))
+        variances = not all(isinstance(layer, Dense) for layer in last)
+        after: Any = pooled(before, x1, x2, ntk="ntk" in kinds, pool=pool, variances=variances)
+        after = reduce(lambda state, layer: layer.propagate(state), last, after)
     else:
         after = layers.propagate(input_fields(x1, x2, positions, ntk="ntk" in kinds, own=own))
     found = {kind: kernels_of(after, kind, kept) for kind in kinds}
