@@ -13,6 +13,7 @@ from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
 from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
+from kernelregime.grams.tiles import LARGEST_TILE
 from kernelregime.infinite.kernel import Depths, chosen, cut
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions
@@ -24,6 +25,7 @@ from kernelregime.layers.fields import Positions
 KINDS = ("nngp", "ntk")
 RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
 PER_POSITION = 14  # numbers for a pair of positions of a pair of points, beside those of its activations
+CACHED = 2**22  # bytes of one number of all pairs of a tile, of which the loops over them hold some in the caches
 MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
 
@@ -139,6 +141,8 @@ def _fields(
         working,
         bytes_per_pair=float(held * entries * working.itemsize),
         bytes_per_point=float(held * entries * working.itemsize) if read == "all" else 0.0,
+        # what a point has with itself at all pairs of positions is computed again for each tile
+        largest=LARGEST_TILE if read == "all" else max(math.isqrt(CACHED // (entries * working.itemsize)), 1),
         identity=lambda: {
             "network": identity.description(network),
             "positions": positions,
