@@ -146,7 +146,7 @@ def _costs(problem: Problem, run: Engine, *, stored: bool) -> tuple[float, float
 
 def _plan(problem: Problem, run: Engine, budget: int, *, stored: bool = False) -> Plan:
     pair, point = _costs(problem, run, stored=stored)
-    side = tile_side(max(problem.shape), bytes_per_pair=pair, bytes_per_point=point, memory=budget)
+    side = tile_side(max(problem.shape), bytes_per_pair=pair, bytes_per_point=point, memory=budget, largest=problem.largest)
     return Plan(*problem.shape, side, problem.n2 is None)
 
 

@@ -44,7 +44,7 @@ class Problem:
     `tile(rows, columns)` returns a `Block` with every matrix of `outputs`, in `dtype`; it enters that precision itself, and can be
     pickled for engines in other processes. Shape (n1, n2) + tail; with `n2=None` the matrices are symmetric. `bytes_per_pair`,
     `bytes_per_point`: what a pair, and a point of each side, cost while a tile is computed. `identity()`: JSON that tells this
-    problem from others; a store is resumed for the same one only.
+    problem from others; a store is resumed for the same one only. `largest`: points a side of a tile, whatever the memory.
     """
 
     tile: Tile
@@ -54,6 +54,7 @@ class Problem:
     dtype: np.dtype
     bytes_per_pair: float
     bytes_per_point: float = 0.0
+    largest: int = LARGEST_TILE
     identity: Callable[[], Mapping[str, Any]] | None = None
 
     @property
@@ -105,8 +106,8 @@ class Plan:
         yield (place[1], place[0]), mirrored
 
 
-def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, memory: int) -> int:
-    """The largest tile side t with bytes_per_pair·t² + 2·bytes_per_point·t <= memory; `InputError` if not even t = 1 fits."""
+def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, memory: int, largest: int = LARGEST_TILE) -> int:
+    """The largest tile side t <= `largest` with bytes_per_pair·t² + 2·bytes_per_point·t <= memory; `InputError` if not even t = 1 fits."""
     slope = 2 * bytes_per_point
     side = (
         int((-slope + math.sqrt(slope**2 + 4 * bytes_per_pair * memory)) / (2 * bytes_per_pair)) if bytes_per_pair else int(memory / slope)
@@ -114,5 +115,5 @@ def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, mem
     if side < 1:
         need = math.ceil(bytes_per_pair + slope)
         raise fail(f"a memory budget of at least {need} bytes (one pair of points)", f"{memory} bytes", "give a larger memory=")
-    side = min(side, points if points <= LARGEST_TILE else min(math.ceil(points / TILES), LARGEST_TILE))
+    side = min(side, largest, points if points <= LARGEST_TILE else min(math.ceil(points / TILES), LARGEST_TILE))
     return math.ceil(points / math.ceil(points / side))  # as few tiles, but even: a narrow last one would be padded to full size

@@ -13,9 +13,11 @@ from kernelregime import _precision, grams
 from kernelregime._checks import array, fail, one_of
 from kernelregime.activations import Nonlinearity
 from kernelregime.grams import identity
+from kernelregime.grams.tiles import LARGEST_TILE
 from kernelregime.infinite.kernel import Depths, chosen, cut
+from kernelregime.infinite.levels import by_offsets
 from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
-from kernelregime.infinite.positions import FieldPairs, by_offsets, most_positions, paired
+from kernelregime.infinite.positions import FieldPairs, most_positions, paired
 from kernelregime.infinite.shares import shared
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
 from kernelregime.layers import Batch, Folded, Layer, Sequential, draws, reach_of
@@ -25,6 +27,7 @@ from kernelregime.layers.fields import Positions
 KINDS = ("nngp", "ntk")
 RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
 PER_POSITION = 14  # numbers for a pair of positions of a pair of points, beside those of its activations
+CACHED = 2**22  # bytes of one number of all pairs of a tile, of which the loops over them hold some in the caches
 MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
 
@@ -165,15 +168,16 @@ def _fields(
     whole = first.present is None and first.graph is None
     left = network.output_shape(shape)[:-1]  # the axes of positions after the last layer
     read = reach_of(network, positions)
-    apart = by_offsets(network) if read == "all" and whole else None
+    apart = by_offsets(network, first.shape[1:-1]) if read == "all" and whole else None
     with _precision.enter(working):
         layers = portable(_layers(network, None) if apart is None else apart)
     read = read if apart is None else "offset"
     pairs = FieldPairs(layers, first, second, kinds, read, positions, draws(network), working, shares)
     once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
     tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))
-    entries = most_positions(network, shape)[0] ** (2 if read == "all" else 1)
+    entries = most_positions(network, shape)[0] ** (2 if read == "all" else 1)  # positions, or pairs of them, held at one time
     held = PER_POSITION + max((n.kind.numbers_per_pair for n in _nonlinearities(network)), default=8) + 4 * shares
+    numbers = float(held * entries if apart is None else apart.numbers(first.shape[1:-1], held))
     output = grams.Output(tail, mirror, tuple(f"position{axis}" for axis in range(len(tail))))
     outputs = dict.fromkeys(kinds, output)
     if shares:
@@ -184,8 +188,10 @@ def _fields(
         None if second is None else len(second),
         outputs,
         working,
-        bytes_per_pair=float(held * entries * working.itemsize),
-        bytes_per_point=float(held * entries * working.itemsize) if read == "all" else 0.0,
+        bytes_per_pair=numbers * working.itemsize,
+        bytes_per_point=0.0 if read == "own" else numbers * working.itemsize,
+        # what a point has with itself at all pairs of positions is computed again for each tile
+        largest=LARGEST_TILE if read == "all" else max(math.isqrt(CACHED // (entries * working.itemsize)), 1),
         identity=lambda: {
             "network": identity.description(network),
             "positions": positions,

@@ -18,7 +18,7 @@ from kernelregime.layers.dense import check_variance
 from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, squares_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.scales import PARAMETERIZATIONS, ROLES, Parameterization, Role, check_kernel, scales
-from kernelregime.layers.windows import Padding, Window, each_tap, every, middle, windows_of
+from kernelregime.layers.windows import Padding, Window, each_tap, middle, windows_of
 
 SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H, W, C)
 
@@ -153,75 +153,95 @@ class Conv(Layer):
         return self.shared and self.padding != "VALID" and all(w.stride == 1 for w in self.windows) and all(s == 1 for s in self.spacing)
 
     def _of_pair(self, moments: Moments, *, axes: int, positions: str, offset: Array | None) -> Moments:
-        windows, dtype = self.windows, moments.gap.dtype
+        dtype = moments.gap.dtype
         other = axes if positions == "all" else 0
-
-        def total(x: Array, starts: Sequence[int]) -> Array:
-            for axis, window in enumerate(windows):
-                x = window.total(x, [start + axis for start in starts])
-            return x
-
-        def other_total(k: Array) -> Array:
-            if offset is None:
-                return total(k, [other])
-            for axis, (window, where) in enumerate(zip(windows, reached, strict=True)):
-                k = window.total(k, [axis], around=True, where=where)
-            return k
-
-        def both_total(x: Array) -> Array:
-            if offset is None:
-                return total(x, both)
-            for axis, (window, where) in enumerate(zip(windows, reached, strict=True)):
-                x = window.total(x, [axis], where=where)
-            return x
-
-        both, reached = [0, other] if positions == "all" else [0], self._reached(moments, axes, offset)
+        both, around = [0, other] if positions == "all" else [0], offset is not None
         scale = jnp.asarray(self.sigma_w2, dtype) / self.taps
         shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
-        squares = squares_of(moments)
-        theta = moments.ntk
+        squares, theta = squares_of(moments), moments.ntk
         if any(gap > 1 for gap in self.spacing):
             squares, theta = self._spread(squares, theta, axes, positions)
-        apart = both_total(squares.apart)
-        across = apart if moments.nonnegative else both_total(squares.across)  # where it is never the smaller it follows below
-        sums = Squares(total(squares.k1, [0]), other_total(squares.k2), apart, across)
-        if positions == "all":
-            sums = self._with_edges(sums, squares, axes)
-        if offset is not None and self.padding == "SAME":
-            sums = self._with_edges_at(sums, squares, axes, reached)
+        inside1, inside2 = self._inside(squares, axes, positions, offset)
+        reached = inside2 if around else None
+
+        # one axis of points beside the `lead` ones of positions: loops over short axes are slow
+        lead = axes + other
+        flat1, flat2 = (k.reshape(*k.shape[:lead], -1) for k in (squares.k1, squares.k2))
+
+        def unfolded(k: Array, like: Array) -> Array:
+            return k.reshape(*k.shape[:lead], *like.shape[lead:])
+
+        apart = self._total(squares.apart, both, where=reached)
+        across = apart if moments.nonnegative else self._total(squares.across, both, where=reached)  # where never the smaller it follows
+        k1, k2 = self._total(flat1, [0]), self._total(flat2, [other], around=around, where=reached)
+        sums = Squares(unfolded(k1, squares.k1), unfolded(k2, squares.k2), apart, across)
+        if inside1 is not None and inside2 is not None:
+            edges = partial(self._edges, other=other, inside1=inside1, inside2=inside2, around=around)
+            if offset is None:
+                edge1, edge2 = edges(flat1, flat2)
+            else:  # at no offset there are none; and what stands in a branch is not computed again for each pair of points
+                edge1, edge2 = jax.lax.cond(jnp.any(offset != 0), edges, lambda *k: jax.tree.map(jnp.zeros_like, k), flat1, flat2)
+            edge = (unfolded(edge1, squares.k1) + unfolded(edge2, squares.k2)) / 2
+            sums = replace(sums, apart=apart + edge, across=across + edge)
         if moments.nonnegative:  # nothing is lost where the sum of two is not the smaller
             sums = replace(sums, across=sums.k1 + sums.k2 - sums.apart)
         after = Squares(scale * sums.k1 + shift, scale * sums.k2 + shift, scale * sums.apart, scale * sums.across + 2 * shift)
-        ntk = None
-        if theta is not None:
-            own = (after.across - after.apart) / 2
-            if self.parameterization == "standard":
-                own = moments.features * (sums.across - sums.apart) / 2 + int(self.sigma_b2 is not None)
-            ntk = scale * both_total(theta) + own
         if not self.shared and positions == "all":
             same = alone(after.apart.shape, axes)
             middle = (after.k1 + after.k2) / 2
             after = Squares(after.k1, after.k2, jnp.where(same, after.apart, middle), jnp.where(same, after.across, middle))
-            ntk = None if ntk is None else jnp.where(same, ntk, 0)
-        return moments_of(after, moments, ntk, features=jnp.asarray(self.channels, dtype), gaussian=True)
+        found = moments_of(after, moments, None, features=jnp.asarray(self.channels, dtype), gaussian=True)
+        if theta is None:
+            return found
+        own = found.nngp
+        if self.parameterization == "standard":
+            own = moments.features * (sums.across - sums.apart) / 2 + int(self.sigma_b2 is not None)
+        ntk = scale * self._total(theta, both, where=reached) + own
+        return replace(found, ntk=ntk if self.shared or positions != "all" else jnp.where(same, ntk, 0))
 
-    def _reached(self, moments: Moments, axes: int, offset: Array | None) -> list[Any]:
-        """For each axis, which taps around the second position are inside (taps, outputs); None where all are."""
-        if offset is None or self.padding == "CIRCULAR":
-            return [None] * axes
-        lengths = moments.gap.shape[:axes]
-        return [w.inside((jnp.arange(n) + offset[axis]) % n, n) for axis, (w, n) in enumerate(zip(self.windows, lengths, strict=True))]
+    def _total(self, x: Array, starts: Sequence[int], *, around: bool = False, where: Sequence[Array] | None = None) -> Array:
+        """Sums over the windows, along the axes from each of `starts` together; `around` and `where` (for each axis) as of a `Window`."""
+        if where is not None:
+            for axis, (window, taps) in enumerate(zip(self.windows, where, strict=True)):
+                x = window.total(x, [start + axis for start in starts], around=around, where=taps)
+            return x
+        lengths = [x.shape[starts[0] + axis] for axis in range(len(self.windows))]
+        for axis, window in enumerate(self.windows):
+            x = window.widened(x, [start + axis for start in starts])
+        for axis, (window, n) in enumerate(zip(self.windows, lengths, strict=True)):
+            x = window.summed(x, n, [start + axis for start in starts])
+        return x
 
-    def _with_edges_at(self, sums: Squares, before: Squares, axes: int, reached: list[Array]) -> Squares:
-        """`_with_edges` at one offset."""
-        own = [w.inside(np.arange(n), n) for w, n in zip(self.windows, before.apart.shape, strict=False)]
-        edge = jnp.zeros((), before.apart.dtype)
-        inside1, inside2 = (every(parts) for parts in (own, reached))
-        taps1, taps2 = (each_tap(k, self.windows, 0, around=True) for k in (before.k1, before.k2))
-        for tap1, tap2, one, other in zip(taps1, taps2, inside1, inside2, strict=True):
-            one, other = (m.reshape(*m.shape, *(1,) * (before.apart.ndim - axes)) for m in (one, other))
-            edge = edge + jnp.where(one & ~other, tap1, 0) + jnp.where(other & ~one, tap2, 0)
-        return replace(sums, apart=sums.apart + edge / 2, across=sums.across + edge / 2)
+    def _edges(
+        self, k1: Array, k2: Array, *, other: int, inside1: Sequence[Array], inside2: Sequence[Array], around: bool
+    ) -> tuple[Array, Array]:
+        """For each point, sums over taps that are outside for the other: there one unit is 0, and the other as it is."""
+
+        def missed(k: Array, start: int, own: Sequence[Array], others: Sequence[Array], around: bool) -> Array:
+            lost, shared = jnp.zeros_like(k), k  # by the first axis along which the tap is outside for the other position
+            for axis, (window, one, two) in enumerate(zip(self.windows, own, others, strict=True)):
+                total = partial(window.total, axes=[start + axis], around=around)
+                lost, shared = total(lost, where=one) + total(shared, where=one & ~two), total(shared, where=one & two)
+            return lost
+
+        return missed(k1, 0, inside1, inside2, False), missed(k2, other, inside2, inside1, around)
+
+    def _inside(
+        self, squares: Squares, axes: int, positions: str, offset: Array | None
+    ) -> tuple[list[Array], list[Array]] | tuple[None, None]:
+        """For each axis, which taps around the first and around the second position are inside, (taps, ...); None where all are."""
+        lengths = squares.apart.shape[:axes]
+        if positions == "own" or not any(any(window.margins(n)) for window, n in zip(self.windows, lengths, strict=True)):
+            return None, None
+        lead = axes if offset is not None else 2 * axes
+        found: tuple[list[Array], list[Array]] = [], []
+        for axis, (window, n) in enumerate(zip(self.windows, lengths, strict=True)):
+            starts = window.stride * np.arange(window.length(n))
+            others = starts if offset is None else (starts + offset[axis]) % n
+            for inside, at, place in zip(found, (starts, others), (axis, axis if offset is not None else axes + axis), strict=True):
+                taps = window.inside(at, n)
+                inside.append(jnp.expand_dims(taps, [1 + a for a in range(lead) if a != place]))
+        return found
 
     def _spread(self, squares: Squares, ntk: Array | None, axes: int, positions: str) -> tuple[Squares, Array | None]:
         """With zeros between the positions: between one of them and a unit, apart and across are half of its variance."""
@@ -234,20 +254,6 @@ class Conv(Layer):
         units = both(jnp.ones(squares.apart.shape, bool))
         apart, across = (jnp.where(units, both(x), (k1 + k2) / 2) for x in (squares.apart, squares.across))
         return Squares(k1, k2, apart, across), None if ntk is None else both(ntk)
-
-    def _with_edges(self, sums: Squares, before: Squares, axes: int) -> Squares:
-        """With the taps that are inside for one of the two positions only: there one unit is 0, and the other as it is."""
-        lengths = before.apart.shape[:axes]
-        out = ~every([w.inside(w.stride * np.arange(w.length(n)), n) for w, n in zip(self.windows, lengths, strict=True)])
-        if not out.any():
-            return sums
-        ones, edge = (1,) * axes, jnp.zeros((), before.apart.dtype)
-        for k, start in ((before.k1, 0), (before.k2, axes)):
-            missing = out.reshape(len(out), *ones, *out.shape[1:]) if start == 0 else out.reshape(*out.shape, *ones)
-            for tap, where in zip(each_tap(k, self.windows, start), missing, strict=True):
-                if where.any():
-                    edge = edge + tap * jnp.asarray(where.reshape(*where.shape, *(1,) * (k.ndim - 2 * axes)), k.dtype)
-        return replace(sums, apart=sums.apart + edge / 2, across=sums.across + edge / 2)
 
 
 def spread(x: Array, spacing: Sequence[int], start: int) -> Array:

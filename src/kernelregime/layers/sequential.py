@@ -1,6 +1,6 @@
 """Layers one after another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -76,6 +76,8 @@ class Sequential(Layer):
         runs, start = [], 0
         while start < len(layers):
             period, repeats = _longest_run(structures, start)
+            while repeats == 1 and start + period < len(layers) and not layers[start + period].grows and _alone(structures, start + period):
+                period += 1  # what follows weights is computed with them
             blocks = [layers[start + r * period : start + (r + 1) * period] for r in range(repeats)]
             # what is kept after no stop goes into a last slot that nobody reads
             slots = np.array([place.get(start + i, len(stops)) for i in range(period * repeats)], np.int32).reshape(repeats, period)
@@ -99,6 +101,11 @@ def _longest_run(structures: list[Any], start: int) -> tuple[int, int]:
     return best
 
 
+def _alone(structures: list[Any], start: int) -> bool:
+    """Whether no repeating block begins here."""
+    return _longest_run(structures, start) == (1, 1)
+
+
 def _stacked(*leaves: Any) -> Any:
     if not any(isinstance(leaf, jax.Array) for leaf in leaves):  # one array in place of many arguments, which compile slowly
         return np.array(leaves)
@@ -118,8 +125,8 @@ class _Run:
     marked: tuple[int, ...]
     repeats: int
 
-    def fold(self, moments: Any, kept: Kept) -> tuple[Any, Kept]:
-        """The state after the run, and `kept` with the kernels after its marked layers put into their slots."""
+    def fold(self, moments: Any, kept: Kept, apart: Any = None) -> tuple[Any, Kept]:
+        """The state after the run, and `kept` with the kernels after its marked layers put into their slots; `apart` as in `once`."""
 
         def step(carry: tuple[Any, Kept], unit: tuple[tuple[Layer, ...], Any]) -> tuple[tuple[Any, Kept], None]:
             (state, found), (block, slots) = carry, unit
@@ -131,14 +138,26 @@ class _Run:
             return (state, found), None
 
         if self.repeats == 1:
-            return step((moments, kept), (self.block, self.slots))[0]
+            return once(lambda carry: step(carry, (self.block, self.slots))[0], (moments, kept), apart)
         units = (jax.tree.map(lambda leaf: jnp.asarray(leaf, moments.dtype), self.block), jnp.asarray(self.slots))
         first = jax.tree.map(lambda leaf: leaf[0], units)
         if not _same_form(jax.eval_shape(lambda m: step((m, {}), first)[0][0], moments), moments):
-            moments, kept = step((moments, kept), first)[0]
+            moments, kept = once(lambda carry: step(carry, first)[0], (moments, kept), apart)
             block, slots = jax.tree.map(lambda leaf: leaf[1] if self.repeats == 2 else leaf[1:], units)
-            return _Run(block, slots, self.marked, self.repeats - 1).fold(moments, kept)
+            return _Run(block, slots, self.marked, self.repeats - 1).fold(moments, kept, apart)
         return jax.lax.scan(step, (moments, kept), units)[0]
+
+
+def once(change: Callable[[Any], Any], state: Any, apart: Any) -> Any:
+    """`change(state)`; in a branch of its own if `apart` is given, a boolean that is true, and of which the compiler does not know it.
+
+    The compiler computes what one loop over many pairs gives to another again for each place where it is read, nine times under a
+    window: not what comes out of a branch.
+    """
+    if apart is None:
+        return change(state)
+    form = jax.eval_shape(change, state)
+    return jax.lax.cond(apart, change, lambda _: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), form), state)
 
 
 def _put(slots: Array, value: Array, slot: Any) -> Array:
@@ -161,9 +180,9 @@ class Folded:
     runs: tuple[_Run, ...]
     stops: int
 
-    def propagate(self, state: State) -> State:
-        """The state after the last layer."""
-        return reduce(lambda m, run: run.fold(m, {})[0], self.runs, state)
+    def propagate(self, state: State, *, apart: Any = None) -> State:
+        """The state after the last layer; `apart` as in `once`."""
+        return reduce(lambda m, run: run.fold(m, {}, apart)[0], self.runs, state)
 
     def stacked(self, moments: Moments, kinds: Sequence[str]) -> tuple[Moments, Kept]:
         """The state after the last layer, and the kernels of each kind ("nngp", "ntk") at all stops, along a first axis."""

@@ -65,13 +65,17 @@ class Window:
     def total(self, x: Array, axes: Sequence[int], *, around: bool = False, where: Array | None = None) -> Array:
         """Σ_t over the taps, with all `axes` (of one length) at the same tap.
 
-        `around`: as if the window were circular; `where` (taps, outputs): which taps count, along the first of the axes.
+        `around`: as if the window were circular; `where` (taps, *leading axes): which taps count.
         """
-        wide = self.widened(x, axes, around=around)
-        parts = [wide[tuple(part if axis in axes else slice(None) for axis in range(x.ndim))] for part in self.slices(x.shape[axes[0]])]
+        return self.summed(self.widened(x, axes, around=around), x.shape[axes[0]], axes, where=where)
+
+    def summed(self, wide: Array, n: int, axes: Sequence[int], *, where: Array | None = None) -> Array:
+        """`total` of what has its margins, of an axis of n."""
+        parts = [wide[tuple(part if axis in axes else slice(None) for axis in range(wide.ndim))] for part in self.slices(n)]
         if where is not None:
-            shape = [-1 if axis == axes[0] else 1 for axis in range(x.ndim)]
-            parts = [jnp.where(tap.reshape(shape), part, 0) for tap, part in zip(where, parts, strict=True)]
+            # products: of selections the compiler makes a loop for each combination of taps
+            factors = jnp.asarray(where, wide.dtype).reshape(*where.shape, *(1,) * (wide.ndim + 1 - where.ndim))
+            parts = [factor * part for factor, part in zip(factors, parts, strict=True)]
         return reduce(jnp.add, parts)
 
     def slices(self, n: int) -> list[slice]:
@@ -96,21 +100,11 @@ def middle(windows: Sequence[Window], there: Array) -> Array:
     return there
 
 
-def every(parts: Sequence[Any]) -> Any:
-    """Where the taps of all axes are inside, (taps, *outputs), from (taps, outputs) of each axis."""
-    whole: Any = np.ones((1,) * (1 + len(parts)), bool)
-    for axis, part in enumerate(parts):
-        shape = [len(part), *(part.shape[1] if a == axis else 1 for a in range(len(parts)))]
-        both = whole[:, None] & part.reshape(1, *shape)
-        whole = both.reshape(-1, *both.shape[2:])
-    return whole
-
-
-def each_tap(x: Array, windows: Sequence[Window], start: int, *, around: bool = False) -> list[Array]:
-    """What each tap reads of the axes from `start`, zeros outside or (`around`) the other end; in the order of `every`."""
+def each_tap(x: Array, windows: Sequence[Window], start: int) -> list[Array]:
+    """What each tap reads of the axes from `start`, zeros outside."""
     parts = [x]
     for axis, window in enumerate(windows, start):
-        wide = [window.widened(part, [axis], around=around) for part in parts]
+        wide = [window.widened(part, [axis]) for part in parts]
         parts = [part[(slice(None),) * axis + (taken,)] for part in wide for taken in window.slices(x.shape[axis])]
     return parts
 
