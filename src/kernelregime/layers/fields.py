@@ -118,13 +118,15 @@ def squares_of(moments: Moments) -> Squares:
 def gap_between(squares: Squares, *, nonnegative: bool = False) -> Array:
     """`Moments.gap`: 1 ∓ ρ = (½E(z1 ∓ z2)² - ½(√k1 - √k2)²)/√(k1 k2), whichever is smaller."""
     root1, root2 = safe_sqrt(squares.k1), safe_sqrt(squares.k2)
-    one, other = (jnp.where(root > 0, root, jnp.inf) for root in (root1, root2))
+    both = (root1 > 0) & (root2 > 0)
+    one, other = (jnp.where(root > 0, root, 1) for root in (root1, root2))
     fall = (root1 - root2) ** 2 / 2
     # the division comes last: what ends with one is not computed again for each of its uses
     if nonnegative:
-        return above_zero(squares.apart - fall) / (one * other)
+        return jnp.where(both, above_zero(squares.apart - fall), 0) / (one * other)
     near = squares.apart <= squares.across
-    return signed(near, jnp.where(near, squares.apart, squares.across) - fall) / (one * other)
+    least = jnp.where(near, squares.apart, squares.across) - fall
+    return signed(near, jnp.where(both, least, 0)) / (one * other)
 
 
 def moments_of(squares: Squares, like: Moments, ntk: Array | None, **changes: Any) -> Moments:
