@@ -42,9 +42,13 @@ def test_the_help_of_an_option_is_one_line_of_a_wide_terminal(answer, command, m
 
 
 @pytest.mark.parametrize("command", ["diagnose", "kernel", "gram"])
-def test_another_network_is_refused_with_the_one_there_is(refused, command):
-    line = refused(command, "--network", "cnn")
-    assert line.startswith("expected --network to be mlp (fully connected), the only kind there is; got 'cnn'; leave it out")
+def test_another_network_is_refused_with_those_there_are(refused, command):
+    line = refused(command, "--network", "mpl")
+    assert line == "expected --network to be one of cnn, mlp, myrtle-10, myrtle-5, myrtle-7, resnet; got 'mpl'; did you mean 'mlp'?"
+    assert refused(command, "--network", "cnn", "--data", "gaussian").startswith(
+        "expected images for --network cnn; got gaussian with points"
+    )
+    assert refused(command, "--readout", "pol").endswith("did you mean 'pool'?")
 
 
 def test_a_kernel_without_a_function_is_offered_to_the_kernel_command_alone(answer, refused):

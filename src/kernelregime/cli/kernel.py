@@ -36,10 +36,10 @@ def kernel(network: options.Network, points: options.Points, output: options.Out
 
     folder = results.folder_for(output.out or "runs/kernel", files=FILES, finished=FILES[0], overwrite=output.overwrite)
     found = _load(points, output.budget)
-    x, labels = found.x, found.labels
+    x, labels, shaped = found.x, found.labels, network.points(found)
     spec = network.build(outputs=1)
     with bars(output.quiet) as progress:
-        grams = infinite.gram(spec, network.points(found), dtype=points.dtype, memory=output.budget, progress=partial(progress, "kernels"))
+        grams = infinite.gram(spec, shaped, dtype=points.dtype, memory=output.budget, progress=partial(progress, "kernels"))
     kernels = {"ntk": grams.ntk, "nngp": grams.nngp}
     spectra = {name: observables.spectrum(value) for name, value in kernels.items()}
     with results.created(folder):
