@@ -73,14 +73,14 @@ Source = Annotated[str, typer.Option(help=f"{', '.join(DATA)}, or a .npz or .csv
 class Network:
     """The network."""
 
-    network: Annotated[str, typer.Option(help=f"Kind of network: {', '.join(KINDS)}; all but mlp need images.")] = "mlp"
-    depth: Annotated[int, typer.Option(help="Weight layers of mlp and cnn (hidden layers + 1).")] = 5
-    width: Annotated[int, typer.Option(help="Units or channels of every hidden layer (of resnet: 16, 32, 64).")] = 512
+    network: Annotated[str, typer.Option(help="mlp or, on images, cnn, myrtle-5, myrtle-7, myrtle-10, resnet.")] = "mlp"
+    depth: Annotated[int, typer.Option(help="Weight layers of mlp and cnn (hidden + 1).")] = 5
+    width: Annotated[int, typer.Option(help="Units or channels of hidden layers (not of resnet).")] = 512
     readout: Annotated[str, typer.Option(help="How cnn and resnet end: pool (global mean) or flatten.")] = "pool"
     activation: Activation = "relu"
     sigma_w2: SigmaW2 = 2.0
     sigma_b2: SigmaB2 = None
-    parameterization: Annotated[str, typer.Option(help="How weights are scaled and trained: ntk, standard or (diagnose) mup.")] = "ntk"
+    parameterization: Annotated[str, typer.Option(help="Scaling of weights: ntk, standard or (diagnose) mup.")] = "ntk"
 
     def __post_init__(self) -> None:
         one_of("network", self.network, KINDS)
