@@ -97,3 +97,11 @@ def test_what_cannot_be_checked_is_refused():
         diagnosis.crosscheck(Sequential((Dense(8), Dropout(0.5, training=True), Dense(1))), x)
     with pytest.raises(InputError, match="readout"):
         networks.widened(Sequential((Dense(8), Branches((Sequential((Dense(8),)), Identity())))), 2)
+
+
+def test_a_kernel_that_does_not_depend_on_the_draw_agrees():
+    found = diagnosis.crosscheck(networks.mlp(depth=1, width=8), SEQUENCES[:, 0], draws=20, multiples=(1, 2))
+    assert found.ntk.status == "agrees"
+    assert np.isfinite(found.ntk.limit).all()
+    with pytest.raises(InputError, match="not 0"):
+        diagnosis.crosscheck(networks.mlp(depth=2, width=8), np.zeros((2, 3)), draws=20)

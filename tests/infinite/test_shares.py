@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiling import quick
 
-from kernelregime import infinite, networks
+from kernelregime import diagnosis, empirical, infinite, networks
 from kernelregime._checks import InputError
 from kernelregime.layers import Activation, Batch, Branches, Conv, Dense, GlobalPool, Identity, LayerNorm, Pool, Sequential, Trained
 
@@ -102,3 +102,25 @@ def test_what_has_no_shares_is_refused():
             infinite.gram(networks.mlp(depth=3, width=8), X, by_layer=True, **options)
     with pytest.raises(InputError, match="by_layer=True for the NTK of one network"):
         infinite.kernel(networks.mlp(depth=3, width=8), depths=(1, 2), by_layer=True)
+
+
+def test_rates_of_the_user_stay_beside_the_shares():
+    network = Sequential((Trained((Dense(8),), 0.5), RELU) * 3)
+    found = infinite.gram(network, X, by_layer=True)
+    np.testing.assert_allclose(found.ntk.sum(axis=0), infinite.gram(network, X).ntk, rtol=1e-13)
+    bare = infinite.gram(Sequential((Dense(8), RELU) * 3), X, depths=(1, 2), kind="nngp").nngp
+    np.testing.assert_array_equal(infinite.gram(network, X, depths=(1, 2), kind="nngp").nngp, bare)
+
+
+def test_rates_are_numbers_for_one_layer_and_not_for_finite_networks():
+    for layers, rate in (((Dense(4), Dense(5)), 1.0), (Dense(4), 1.0), ((Dense(4),), -1.0), ((Dense(4),), "a")):
+        with pytest.raises(InputError):
+            Trained(layers, rate)
+    network = Sequential((Trained((Dense(8),), 0.0), RELU, Dense(1)))
+    for finite in (
+        lambda: diagnosis.crosscheck(network, X),
+        lambda: empirical.ntk(network, network.init(jax.random.key(0), (5,)), X),
+        lambda: diagnosis.diagnose(network, (X, X[:, :1]), steps=1),
+    ):
+        with pytest.raises(InputError, match="one learning rate"):
+            finite()

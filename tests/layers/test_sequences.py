@@ -243,3 +243,66 @@ def test_what_does_not_fit_is_refused():
         PositionMap(np.ones((3, 4))).output_shape((5, 2))
     assert Crop(((0, 2, None),)).apply_batch((), Batch(jnp.asarray(x), there, np.ones((2, 5, 5)))).graph.shape == (2, 2, 2)
     assert isinstance(layers.Batch(x), Batch)
+
+
+def test_a_pool_of_three_keeps_the_diagonal():
+    """A unit has the angle 0 with itself, whatever the rounding of a sum of 36 squares leaves."""
+    x = normal(2, 4, 6, 2)
+    layers = (Conv(4, (3, 3), 1.7, 0.1), RELU, Pool((2, 3)), Conv(4, (2, 3), 1.7, 0.1), RELU, GlobalPool(), Dense(1, 1.3, 0.2))
+    network = Sequential(layers)
+    found, low = infinite.gram(network, x).ntk, infinite.gram(network, x, dtype="float32").ntk
+    pure = jax.jit(infinite.kernel(network))(jnp.asarray(x)).ntk
+    # of one point, Θ(x, x) is what comes of it with a point that is as good as equal
+    apart = infinite.gram(network, x, x * (1 + 1e-15)).ntk
+    np.testing.assert_allclose(pure, found, rtol=1e-13)
+    np.testing.assert_allclose(low, found, rtol=2e-6)
+    np.testing.assert_allclose(np.diagonal(apart), np.diagonal(found), rtol=1e-6)
+    k, theta = covariances(x), np.zeros((48, 48))
+    np.testing.assert_allclose(np.diagonal(found), [naive_pooled(k, theta, n) for n in range(2)], rtol=1e-7)
+
+
+def naive_pooled(k, theta, point):
+    """Θ(x, x) of the network above, from all covariances of the units of one point."""
+    at = slice(24 * point, 24 * point + 24)
+    k, theta = convolved(k[at, at], theta[at, at], (4, 6), (3, 3))
+    k, theta = relu_duals(k, theta)
+    pool = np.kron(np.kron(np.eye(2), np.ones((1, 2))) / 2, np.kron(np.eye(2), np.ones((1, 3))) / 3)
+    k, theta = convolved(pool @ k @ pool.T, pool @ theta @ pool.T, (2, 2), (2, 3))
+    k, theta = relu_duals(k, theta)
+    return 1.3 * theta.mean() + 1.3 * k.mean() + 0.2
+
+
+def convolved(k, theta, lengths, window):
+    """Sums over the taps of a "SAME" window, of all pairs of positions."""
+    total = [np.zeros_like(k), np.zeros_like(theta)]
+    for t in np.ndindex(window):
+        shift = [np.eye(n, k=tap - (size - 1) // 2) for n, tap, size in zip(lengths, t, window, strict=True)]
+        move = np.kron(*shift)
+        total = [sum_ + move @ part @ move.T for sum_, part in zip(total, (k, theta), strict=True)]
+    k = 1.7 / np.prod(window) * total[0] + 0.1
+    return k, 1.7 / np.prod(window) * total[1] + k
+
+
+def test_what_stands_at_absent_positions_reaches_neither_values_nor_gradients():
+    x, there = normal(2, 5, 2), np.arange(5) < np.array([[3], [5]])
+    filled = Batch(jnp.asarray(np.where(there[..., None], x, np.nan)), jnp.asarray(there))
+    for parts in ((Dense(8), RELU, GlobalPool()), (Recurrent(8), Last()), (Dense(8), LayerNorm(), Attention(8), GlobalPool())):
+        network = Sequential((*parts, Dense(1)))
+        params = network.init(jax.random.key(0), (5, 2), jnp.float64)
+        slopes = jax.jacrev(lambda p, network=network: network.apply(p, filled))(params)
+        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+    with pytest.raises(InputError, match="absent positions come last"):
+        infinite.gram(Sequential((Recurrent(8), Last())), Batch(x, there[:, ::-1]))
+
+
+def test_graphs_go_through_linear_ends_and_not_to_other_positions():
+    x, graph = normal(2, 4, 4), normal(2, 4, 4, seed=1)
+    block = Branches((Sequential((RELU, Dense(4), Aggregate())), Identity()))
+    assert np.isfinite(infinite.gram(Sequential((Dense(4), block, GlobalPool())), Batch(x, None, graph)).ntk).all()
+    with pytest.raises(InputError, match="a graph for each point"):
+        infinite.gram(Sequential((Conv(4, (2,), strides=(2,)), Aggregate(), GlobalPool())), Batch(x, None, graph))
+    with pytest.raises(InputError, match="a Batch"):
+        infinite.diagonal(Sequential((Dense(4),)), Batch(x))
+    for options in ({"axis": -1}, {"axis": "0"}, {"weights": np.full((2, 4), np.nan)}):
+        with pytest.raises(InputError):
+            PositionMap(**{"weights": np.ones((2, 4)), **options})

@@ -11,10 +11,12 @@ import numpy as np
 from kernelregime import _precision, empirical, infinite, networks
 from kernelregime._checks import array, fail, integer
 from kernelregime.layers import Layer
+from kernelregime.layers.rates import check_one_rate
 
 SEMS = 4.0  # standard errors up to which two numbers are one
 RESOLVED = 0.1  # standard error of the limit, relative to √(k11 k22), from which on a check says nothing
 OUTPUTS = 64  # times the outputs of the network, for the NNGP kernel: one output of one draw says little of it
+ROUNDING = 64.0  # units of the last place of the working precision, which a standard error of finite kernels has at the least
 GROUPS = 10  # of draws, each left out once for the error of the slope of the spread
 
 
@@ -44,7 +46,9 @@ class Comparison:
 
     @property
     def status(self) -> Literal["agrees", "differs", "undecided"]:
-        """Whether the limit is 0 within `SEMS` standard errors; "undecided" where these are too large to tell."""
+        """Whether the limit is 0 within `SEMS` standard errors; "undecided" where these are too large to tell, or no line fits."""
+        if self.misfit > SEMS**2:  # nan for two widths, of which any line fits
+            return "undecided"
         if self.worst > SEMS:
             return "differs"
         return "agrees" if np.max(self.limit_sem) <= RESOLVED else "undecided"
@@ -99,13 +103,15 @@ def crosscheck(
     `memory`: bytes for the draws computed at one time; `progress(done, all)` counts draws.
 
     Returns: a `CrossCheck` of means, standard errors and slopes against 1/width. A layer whose infinite width is wrong shows as a limit
-    that differs; corrections of order 1/width² show as a misfit and need larger multiples. Raises: `InputError` as `infinite.gram` and
-    `empirical.sample_at_init` do, for fewer than two multiples, which must rise, and for points that are a `Batch`.
+    that differs; corrections of order 1/width² show as a misfit, with three widths or more, and need larger multiples. Raises:
+    `InputError` as `infinite.gram` and `empirical.sample_at_init` do, for fewer than two multiples, which must rise, and for points
+    that are a `Batch`.
 
     >>> from kernelregime import diagnosis, networks
     >>> diagnosis.crosscheck(networks.mlp(depth=2, width=8), [[1.0, 0.0], [0.6, 0.8]], draws=50).ntk.status
     'agrees'
     """
+    check_one_rate(network)
     widths = tuple(integer("a multiple", m) for m in multiples)
     if len(widths) < 2 or list(widths) != sorted(set(widths)):
         raise fail("at least two rising multiples of the widths", repr(tuple(multiples)), "give (1, 2, 4)")
@@ -117,6 +123,8 @@ def crosscheck(
     for multiple in widths:
         net = networks.widened(network, multiple)
         kernels = infinite.gram(net, points, dtype=working, memory=memory)
+        if not all((np.diagonal(k) > 0).all() for k in (kernels.nngp, kernels.ntk) if k.ndim == 2):
+            raise fail("points whose kernels with themselves are not 0", "some that are", "leave out points of zeros, or give biases")
         if kernels.ntk.ndim != 2:
             raise fail(
                 "a network whose outputs have no positions", f"kernels of shape {kernels.ntk.shape}", "end it with GlobalPool or Flatten"
@@ -127,21 +135,31 @@ def crosscheck(
             if progress:
                 progress(done + number, len(widths) * count)
 
-        outputs, ntks = _drawn(net, points, count, seed, working, memory, so_far)
+        outputs, ntks = _drawn(net, points, count, seed, multiple, working, memory, so_far)
         told += count
         levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (kernels.nngp, kernels.ntk)]
         found.append([(k, s / level - k / level) for k, s, level in zip((kernels.nngp, kernels.ntk), (outputs, ntks), levels, strict=True)])
         theta.append(ntks / levels[1])
-    nngp, ntk = (_compared(np.array([part[0] for part in side]), [part[1] for part in side], widths) for side in zip(*found, strict=True))
+    nngp, ntk = (
+        _compared(np.array([part[0] for part in side]), [part[1] for part in side], widths, ROUNDING * float(np.finfo(working).eps))
+        for side in zip(*found, strict=True)
+    )
     return CrossCheck(widths, count, nngp, ntk, *_spread(theta, widths))
 
 
 def _drawn(
-    network: Layer, x: np.ndarray, draws: int, seed: int, dtype: np.dtype, memory: int | None, progress: Callable[[int, int], None]
+    network: Layer,
+    x: np.ndarray,
+    draws: int,
+    seed: int,
+    multiple: int,
+    dtype: np.dtype,
+    memory: int | None,
+    progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """f(x)f(x')ᵀ, of many outputs, and the NTK of each draw, means over the outputs, (draws, N, N)."""
     with _precision.enter(dtype):
-        key = jax.random.key(seed)
+        key = jax.random.fold_in(jax.random.key(seed), multiple)  # draws of two widths are independent
 
     def init(key: Any) -> Any:
         return network.init(key, x.shape[1:], dtype)
@@ -151,15 +169,16 @@ def _drawn(
     with _precision.enter(dtype):
         points = jax.numpy.asarray(x)
         one = jax.jit(lambda keys: jax.lax.map(lambda k: wide.apply(wide.init(k, x.shape[1:], dtype), points).reshape(len(x), -1), keys))
-        outputs = _precision.to_host(one(jax.random.split(key, draws)), dtype).astype(np.float64)
+        outputs = _precision.to_host(one(jax.random.split(jax.random.fold_in(key, 1), draws)), dtype).astype(np.float64)
     return np.einsum("sio,sjo->sij", outputs, outputs) / outputs.shape[-1], ntks.astype(np.float64)
 
 
-def _compared(kernel: np.ndarray, samples: list[np.ndarray], multiples: tuple[int, ...]) -> Comparison:
+def _compared(kernel: np.ndarray, samples: list[np.ndarray], multiples: tuple[int, ...], rounding: float) -> Comparison:
     """A line in 1/width through the mean deviations of each entry."""
     mean = np.array([s.mean(axis=0) for s in samples])
-    sem = np.array([s.std(axis=0, ddof=1) / math.sqrt(len(s)) for s in samples])
-    weight = 1 / np.maximum(sem, np.finfo(float).tiny) ** 2
+    # of a kernel that does not depend on the draw, rounding is what is left
+    sem = np.array([np.maximum(s.std(axis=0, ddof=1) / math.sqrt(len(s)), rounding) for s in samples])
+    weight = 1 / sem**2
     over = 1 / np.array(multiples, float)[:, None, None]
     s0, s1, s2 = ((weight * over**power).sum(axis=0) for power in (0, 1, 2))
     t0, t1 = ((weight * mean * over**power).sum(axis=0) for power in (0, 1))

@@ -11,6 +11,7 @@ import numpy as np
 from kernelregime import _precision, networks
 from kernelregime._checks import fail
 from kernelregime.layers import Layer
+from kernelregime.layers.rates import check_one_rate
 from kernelregime.networks import FullyConnected
 
 
@@ -91,6 +92,7 @@ def subject(model: Any, inputs: tuple[int, ...], *, init: Any = None, params: An
     f = model.apply if isinstance(model, Layer) else _columns(model)
     batched = jax.jit(jax.vmap(f, in_axes=(0, None)))
     if isinstance(model, Layer):
+        check_one_rate(model)
         return Subject(f, batched, lambda key: model.init(key, inputs, dtype), True, model, networks.describe(model), type(model).__name__)
     name = getattr(model, "__name__", type(model).__name__)
     if init is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernelregime import _checks, _precision
 from kernelregime.layers import Layer
+from kernelregime.layers.rates import check_one_rate
 
 Function = Callable[[Any, Any], Any]
 
@@ -189,6 +190,7 @@ def _rows(point: Any, rows: int) -> jax.ShapeDtypeStruct:
 def function(f: Any) -> Function:
     """`f`, or the `apply` of a network; `InputError` for what cannot be called."""
     if isinstance(f, Layer):
+        check_one_rate(f)
         return f.apply
     if not callable(f):
         do = "give its apply" if hasattr(f, "apply") else "give network.apply, or a function of yours"

@@ -20,7 +20,7 @@ from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.positions import FieldPairs, most_positions, paired
 from kernelregime.infinite.shares import shared
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
-from kernelregime.layers import Batch, Folded, Layer, Sequential, draws, reach_of
+from kernelregime.layers import Batch, Folded, Layer, Recurrent, Sequential, draws, reach_of
 from kernelregime.layers.convolution import SPATIAL
 from kernelregime.layers.fields import Positions
 
@@ -88,13 +88,14 @@ def problem(
     shares = 0
     if by_layer:
         if several or "ntk" not in kinds:
-            raise fail("by_layer=True for the NTK of one network", "depths=" if several else f"kind={kind!r}", "leave one of the two out")
+            do = "leave one of the two out" if several else "ask for the NTK"
+            raise fail("by_layer=True for the NTK of one network", "depths=" if several else f"kind={kind!r}", do)
         network, names = shared(network, first.shape[1:])
         shares = len(names)
     if first.ndim > 2:
         if several:
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-        one, other = (_known(x) for x in paired(network, first, first if second is None else second))
+        one, other = (_known(network, x) for x in paired(network, first, first if second is None else second))
         return _fields(network, first.shape[1:], one, None if second is None else other, kinds, dtype, positions, shares)
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
     with _precision.enter(working):
@@ -141,11 +142,17 @@ def _points(name: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
     return Batch(values, there, None if x.graph is None else array("graph", x.graph, ndim=3))
 
 
-def _known(x: Batch) -> Batch:
-    """With zeros for what is absent; `InputError` for anything else that is not finite."""
+def _known(network: Layer, x: Batch) -> Batch:
+    """With zeros for what is absent; `InputError` for anything else that is not finite, and gaps where there may be none."""
     if x.present is None:
         return x
+    if _recurs(network) and (x.present[:, 1:] & ~x.present[:, :-1]).any():
+        raise fail("sequences whose absent positions come last, for Recurrent", "some before others", "move them to the end")
     return replace(x, values=array("x1 and x2, where present,", np.where(x.present[..., None], x.values, 0)))
+
+
+def _recurs(layer: Layer) -> bool:
+    return isinstance(layer, Recurrent) or any(map(_recurs, getattr(layer, "layers", ())))
 
 
 def _fields(
@@ -253,13 +260,12 @@ def gram(
     x1 (N1, d), or (N1, *positions, channels) such as images (N1, H, W, C), or a `layers.Batch` of points of several lengths; x2 alike
     or None (symmetric: half is computed; the diagonal as `diagonal` gives it, to rounding). `kind`: "nngp", "ntk" or both. `depths`:
     the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass (points (N, d) only).
-    `dtype`: float32 or float64 (default: that of the inputs). `by_layer`: Θ as
-    (layers, N1, N2), the share of each layer with weights, which add up to it; their names are `Grams.layers`. `positions`: of a network
-    whose units keep their positions to the end,
-    the kernels at equal positions of both points, (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for
-    the tiles computed at one time (default: half of what is free); the result does not depend on it beyond rounding. `engine`:
-    "threads", "processes", "dask" or "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run
-    that was stopped goes on; see `grams.assemble`. Conventions and sources as in `kernel`.
+    `dtype`: float32 or float64 (default: that of the inputs). `by_layer`: Θ as (layers, N1, N2), the share of each layer with weights,
+    which add up to it; their names are `Grams.layers`. `positions`: of a network whose units keep their positions to the end, the
+    kernels at equal positions of both points, (N1, N2, *P), or ("all") at all pairs of them, (N1, N2, *P, *P'). `memory`: bytes for the
+    tiles computed at one time (default: half of what is free); the result does not depend on it beyond rounding. `engine`: "threads",
+    "processes", "dask" or "dask:tcp://HOST:PORT", with so many `workers`; `store`: a path for a Zarr store, in which a run that was
+    stopped goes on; see `grams.assemble`. Conventions and sources as in `kernel`.
 
     Returns: `Grams` of NumPy arrays or, with a store, of arrays of xarray (`xarray.DataArray`) that read what is used when it is used.
     Raises: `InputError` for inputs that are not finite or of unequal shapes, for depths the network does not have, for

@@ -16,7 +16,7 @@ from kernelregime.activations.angles import magnitude
 from kernelregime.infinite.geometry import halves, sine2
 from kernelregime.infinite.positions import error_of, input_fields, kernels_of, paired
 from kernelregime.infinite.shares import by_rate, shared
-from kernelregime.layers import Batch, Dense, Folded, Layer, Moments, Sequential, draws, reach_of
+from kernelregime.layers import Batch, Dense, Folded, Layer, Moments, Sequential, Trained, draws, reach_of
 from kernelregime.layers.fields import Positions
 from kernelregime.layers.moments import signed
 
@@ -49,7 +49,9 @@ def chosen(depths: Depths | None) -> tuple[int, ...] | None:
 def cut(network: Layer, depths: Depths) -> Folded:
     """The layers up to the end of the d-th `Dense` layer, for each d of `depths`, which rise."""
     wanted = list(chosen(depths) or ())
-    weighted = [i for i, layer in enumerate(network.layers) if isinstance(layer, Dense)] if isinstance(network, Sequential) else []
+    inner = network.layers if isinstance(network, Sequential) else ()
+    bare = [layer.layers[0] if isinstance(layer, Trained) else layer for layer in inner]
+    weighted = [i for i, layer in enumerate(bare) if isinstance(layer, Dense)]
     if isinstance(network, Sequential) and any(isinstance(layer, Sequential) for layer in network.layers):
         raise fail("a network of layers for depths=", "a Sequential inside another", "give the layers of the inner one in its place")
     if not isinstance(network, Sequential) or not wanted or wanted != sorted(set(wanted)) or wanted[-1] > len(weighted):
@@ -80,11 +82,10 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     """The function k(x1, x2=None) that computes the infinite-width kernels of `network`.
 
     x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C), or a
-    `layers.Batch` of them. The dtype of
-    the inputs is the dtype of the result; numbers in plain lists are taken in JAX's default float. The function is pure: it can be
-    jitted, vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2, where the NTK of a kinked activation
-    has no derivative and zero is taken for that term; of points with positions they leave out what a position of zeros would gain) and
-    to the variances in `network`.
+    `layers.Batch` of them. The dtype of the inputs is the dtype of the result; numbers in plain lists are taken in JAX's default float.
+    The function is pure: it can be jitted, vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2,
+    where the NTK of a kinked activation has no derivative and zero is taken for that term; of points with positions they leave out what
+    a position of zeros would gain) and to the variances in `network`.
 
     `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `positions`:
     and `by_layer`: as in `gram`.

@@ -262,6 +262,8 @@ def _centred(means: dict[str, dict[str, Array]], own: list[Array], pool: Pool, s
         apart = means[name]["apart"] - (s1 + s2) / 2
         across = apart if like.nonnegative else means[name]["across"] - (s1 + s2) / 2
         gap[name] = gap_between(Squares(k1, k2, apart, across), nonnegative=like.nonnegative)
+    for name in BLOCKS[1:]:  # a unit with itself, whatever rounding left
+        gap[name] = gap[name].at[(0,) * axes].set(0)
     gap["cross"] = jnp.where(same, gap["first"][..., :, None], gap["cross"])
     ntk = {"cross": scale * means["cross"]["ntk"]} if "ntk" in means["cross"] else {}
     squares = (scale * variances[0], scale * variances[1])

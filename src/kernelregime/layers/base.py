@@ -29,6 +29,8 @@ class Layer(ABC):
     reach: ClassVar[Reach] = "each"
     # whether units at p and p' are made of such as far apart, as many as before; a property `unmoved` tells where it depends
     keeps_offsets: ClassVar[bool] = False
+    channels_in_front: ClassVar[bool] = False  # of the points it takes; of all other layers they come last
+    linear: ClassVar[bool] = False  # a fixed linear map, which leaves means of 0 and uncorrelated units as they are
     grows: ClassVar[tuple[str, ...]] = ()  # the fields that are numbers of units, which go to infinity together
     in_turn: ClassVar[bool] = True  # of a layer made of `layers`: whether one follows another
 

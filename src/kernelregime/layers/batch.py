@@ -12,7 +12,7 @@ from kernelregime._checks import fail
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("values", "present", "graph"), meta_fields=())
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Points of several lengths, or on graphs of their own, in the place of an array of points.
 
@@ -39,6 +39,12 @@ class Batch:
         """Axes of the values."""
         return len(self.shape)
 
+    __iter__ = None  # or NumPy would take it for a sequence of points
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        """Refused, where an array of points is meant."""
+        raise fail("an array of points", "a Batch", "give its values, or use infinite.kernel, infinite.gram or the network's apply")
+
     def __len__(self) -> int:
         """The number of points."""
         return len(self.values)
@@ -55,6 +61,8 @@ class Batch:
 
     def hidden(self) -> "Batch":
         """With zeros at the positions that are not there."""
+        if self.graph is not None and self.graph.shape[1] != self.shape[1]:
+            return replace(self, graph=None).hidden()  # of other positions
         if self.present is None:
             return self
         return replace(self, values=jnp.where(self.present[..., None], self.values, 0))
@@ -75,9 +83,16 @@ def applied(layer: Any, params: Any, x: Any) -> Any:
     """A layer at finite width, for an array of points or a `Batch`; of a layer that mixes positions by its method `apply_batch`."""
     if not isinstance(x, Batch):
         return layer.apply(params, x)
+    x = x if _in_front(layer) else x.checked().hidden()
     if hasattr(layer, "apply_batch"):
         return layer.apply_batch(params, x)
-    values = layer.apply(params, x.checked().values)
+    values = layer.apply(params, x.values)
     if layer.reach != "each" or values.shape[:-1] != x.values.shape[:-1]:
         raise fail("points whose positions are all present", "a Batch", f"leave out {type(layer).__name__}, or give an array of points")
     return replace(x, values=values).hidden()
+
+
+def _in_front(layer: Any) -> bool:
+    """Whether a layer takes points with the channels first."""
+    inner = getattr(layer, "layers", ())
+    return layer.channels_in_front or bool(inner and layer.in_turn and _in_front(inner[0]))

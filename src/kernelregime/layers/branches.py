@@ -14,11 +14,7 @@ from kernelregime.layers.base import Layer, Shape, check_key, checked_shape
 from kernelregime.layers.batch import Batch, applied
 from kernelregime.layers.fields import Fields, Squares, moments_of, squares_of
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.normalization import Dropout, LayerNorm
-from kernelregime.layers.pooling import Flatten, GlobalPool, Pool
-from kernelregime.layers.resizing import Crop, Resize
 
-LINEAR = (Crop, Dropout, Flatten, GlobalPool, LayerNorm, Pool, Resize)  # they leave means of 0 and uncorrelated units as they are
 Join = Literal["sum", "product", "concatenate"]
 
 
@@ -146,7 +142,7 @@ def fresh(layer: Layer) -> bool:
         return getattr(layer, "linear_end", hasattr(layer, "sigma_w2"))
     if not layer.in_turn:
         return all(fresh(part) for part in inner)
-    last = next((part for part in reversed(inner) if not isinstance(part, LINEAR)), None)
+    last = next((part for part in reversed(inner) if not part.linear), None)
     return last is not None and fresh(last)
 
 

@@ -87,7 +87,9 @@ def scaled(state: Fields, one: Array, other: Array) -> Fields:
 
 
 def hidden(state: Fields) -> Fields:
-    """With units of 0 at the positions that are not there."""
+    """With units of 0 at the positions that are not there, and without a graph of other positions."""
+    if state.graph is not None and state.graph[0].shape[0] != state.cross.gap.shape[0]:
+        return hidden(replace(state, graph=None))
     if state.present is None:
         return state
     return scaled(state, *(there.astype(state.dtype) for there in state.present))

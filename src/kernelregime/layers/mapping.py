@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from kernelregime._checks import fail
+from kernelregime._checks import array, fail, integer
 from kernelregime.layers.base import Layer, Reach, Shape
 from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import check_axes, check_whole
@@ -28,6 +28,7 @@ class Aggregate(Layer):
     """
 
     reach: ClassVar[Reach] = "all"
+    linear: ClassVar[bool] = True
 
     def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
@@ -79,10 +80,15 @@ class PositionMap(Layer):
     axis: int | None = 0
 
     reach: ClassVar[Reach] = "all"
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.weights, list | tuple):
             object.__setattr__(self, "weights", np.asarray(self.weights, float))
+        if self.axis is not None:
+            integer("axis (an axis of positions)", self.axis, least=0)
+        if isinstance(self.weights, np.ndarray):
+            array("weights", self.weights)
 
     def output_shape(self, shape: Shape) -> Shape:
         """(*positions, channels), with Q in place of P."""

@@ -28,6 +28,7 @@ class LayerNorm(Layer):
     eps: float = 1e-12
 
     reach: ClassVar[Reach] = "each"
+    linear: ClassVar[bool] = True
 
     keeps_offsets: ClassVar[bool] = True
 
@@ -88,6 +89,7 @@ class Dropout(Layer):
     training: bool = False
 
     reach: ClassVar[Reach] = "each"
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < real("keep (the probability to keep a unit)", self.keep, least=0.0) <= 1:

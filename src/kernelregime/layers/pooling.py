@@ -15,7 +15,7 @@ from kernelregime._checks import fail, one_of
 from kernelregime.activations.angles import above_zero
 from kernelregime.layers.base import Layer, Reach, Shape
 from kernelregime.layers.batch import Batch
-from kernelregime.layers.convolution import check_axes
+from kernelregime.layers.convolution import alone, check_axes
 from kernelregime.layers.fields import (
     Fields,
     Squares,
@@ -51,6 +51,7 @@ class Pool(Layer):
     edges: Literal["inside", "all"] = "all"
 
     reach: ClassVar[Reach] = "all"
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         one_of("reduction", self.reduction, ("mean", "sum"))
@@ -132,6 +133,7 @@ class GlobalPool(Layer):
     reduction: Reduction = "mean"
 
     reach: ClassVar[Reach] = "all"
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         one_of("reduction", self.reduction, ("mean", "sum"))
@@ -193,6 +195,7 @@ class Flatten(Layer):
     """
 
     reach: ClassVar[Reach] = "own"
+    linear: ClassVar[bool] = True
 
     def output_shape(self, shape: Shape) -> Shape:
         """(features,)."""
@@ -266,6 +269,9 @@ def mixed(state: Fields, along: Along, scales: Sequence[Array], sums: Sequence[A
         return moments_of(centred, before[name], thetas[name], error=error)
 
     after: dict[str, Any] = {name: block(name) for name in sides}
+    for name in ("first", "second"):  # a unit with itself, whatever rounding left
+        gap = after[name].gap
+        after[name] = replace(after[name], gap=jnp.where(alone(gap.shape, axes), 0, gap))
     return scaled(same_as_alone(replace(state, **after)), *scales)
 
 

@@ -8,23 +8,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from kernelregime._checks import fail
 from kernelregime.layers.base import Layer, Shape, State
 from kernelregime.layers.batch import applied
+from kernelregime.layers.dense import check_variance
 from kernelregime.layers.fields import Fields, blocks_of
 from kernelregime.layers.moments import Moments
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("layers", "learning_rate"), meta_fields=())
+@partial(jax.tree_util.register_dataclass, data_fields=("layers", "learning_rate", "share"), meta_fields=())
 @dataclass(frozen=True)
 class Trained(Layer):
     """A layer, `layers` = (layer,), that is trained at `learning_rate` times the learning rate of the network; 0: it keeps its weights.
 
     At infinite width its own part of Θ is multiplied by the rate, and what comes from before passes as ever: Θ = Σ_l rate_l Θ_l. At
-    finite width the function is that of the layer; the rate is for the optimizer to keep.
+    finite width the function is that of the layer; the rate is for the optimizer to keep. `share`: numbers that multiply the rate, for
+    `infinite.kernel(by_layer=True)`, which asks for one layer at a time.
     """
 
     layers: tuple[Layer]
     learning_rate: Any = 1.0
+    share: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layers, tuple) or len(self.layers) != 1:
+            raise fail("layers as a tuple of one layer", repr(self.layers), "write Trained((Dense(8),), 0.5)")
+        check_variance("learning_rate", self.learning_rate)
 
     def output_shape(self, shape: Shape) -> Shape:
         """That of the layer."""
@@ -52,6 +61,7 @@ class Trained(Layer):
 
         own, passed, found = jax.jvp(after, (jax.tree.map(jnp.zeros_like, before),), (before,), has_aux=True)
         rate = jnp.asarray(self.learning_rate, state.dtype)
+        rate = rate if self.share is None else rate * jnp.asarray(self.share, state.dtype)
         return _with(found, {name: passed[name] + rate * own[name] for name in own})
 
 
@@ -82,7 +92,7 @@ def split(layer: Layer, shape: Shape, rates: Any) -> Layer:
             changed: dict[str, Any] = {"layers": tuple(one(p, (*path, i)) for i, p in enumerate(inner))}
             return replace(part, **changed)  # type: ignore[type-var]
         where = _name(path)
-        return Trained((part,), rates[names[where]]) if where in names else part
+        return Trained((part,), share=rates[names[where]]) if where in names else part
 
     return one(layer, ())
 
@@ -101,3 +111,12 @@ def _parts(layer: Layer, shape: Shape, path: tuple[int, ...]) -> list[tuple[str,
 
 def _name(path: tuple[int, ...]) -> str:
     return ".".join(map(str, path)) or "0"
+
+
+def check_one_rate(layer: Any) -> None:
+    """`InputError` for a network whose layers are trained at rates of their own, where one rate is meant for all."""
+    if isinstance(layer, Trained) and not isinstance(layer.learning_rate, jax.Array) and layer.learning_rate != 1:
+        do = "leave out Trained; infinite.kernel and infinite.gram know it"
+        raise fail("a network whose layers are trained at one learning rate", f"Trained at {layer.learning_rate}", do)
+    for part in getattr(layer, "layers", ()):
+        check_one_rate(part)

@@ -128,6 +128,7 @@ class Last(Layer):
     """The last position of each point that is there, of points with one axis of them: what a recurrent network reads out."""
 
     reach: ClassVar[Reach] = "all"
+    linear: ClassVar[bool] = True
 
     def output_shape(self, shape: Shape) -> Shape:
         """(channels,)."""

@@ -14,7 +14,7 @@ from kernelregime._checks import fail, integer, one_of
 from kernelregime.layers.base import Layer, Reach, Shape
 from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import check_axes, check_whole
-from kernelregime.layers.fields import positions_of
+from kernelregime.layers.fields import hidden, positions_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.pooling import mixed
 
@@ -31,6 +31,7 @@ class Resize(Layer):
     antialias: bool = True
 
     reach: ClassVar[Reach] = "all"
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.positions, tuple) or not self.positions:
@@ -67,7 +68,7 @@ class Resize(Layer):
 
         if self.method not in ("nearest", "linear"):  # weights of both signs
             state = state.each(partial(replace, nonnegative=False))
-        return mixed(state, along, [jnp.ones((1,) * (state.axes + 1), state.dtype)] * 2)
+        return hidden(mixed(state, along, [jnp.ones((1,) * (state.axes + 1), state.dtype)] * 2))
 
     def _map(self, n: int, length: int, dtype: Any) -> Array:
         return jax.image.resize(jnp.eye(n, dtype=dtype), (length, n), self.method, antialias=self.antialias)
@@ -81,6 +82,7 @@ class Crop(Layer):
     slices: tuple[tuple[int | None, int | None, int | None], ...]
 
     reach: ClassVar[Reach] = "each"
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.slices, tuple) or not all(isinstance(part, tuple) and len(part) == 3 for part in self.slices):
@@ -139,6 +141,8 @@ class ChannelsLast(Layer):
 
     reach: ClassVar[Reach] = "each"
     keeps_offsets: ClassVar[bool] = True
+    channels_in_front: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
 
     def output_shape(self, shape: Shape) -> Shape:
         """The channels last."""

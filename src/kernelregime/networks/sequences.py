@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from kernelregime import activations
-from kernelregime._checks import integer, one_of
+from kernelregime._checks import fail, integer, one_of
 from kernelregime.layers import Activation, Attention, Branches, Dense, Flatten, GlobalPool, Identity, LayerNorm, Sequential
 
 
@@ -37,7 +37,9 @@ def transformer(
     """
     one_of("readout", readout, ("pool", "flatten"))
     phi, size = Activation(activations.get(activation)), integer("channels", channels)
-    each = max(size // integer("heads", heads), 1)
+    if size % integer("heads", heads):
+        raise fail("channels that heads divide evenly", f"{size} channels and {heads} heads", "change one of the two")
+    each = size // heads
     attention = Attention(
         size,
         heads,
