@@ -13,8 +13,10 @@ from compiling import quick
 
 from kernelregime import activations, infinite, layers
 from kernelregime._checks import InputError
+from kernelregime.infinite import levels
 from kernelregime.layers import (
     Activation,
+    Batch,
     Branches,
     Conv,
     Crop,
@@ -299,18 +301,20 @@ def test_positions_that_are_left_are_given_at_equal_or_at_all_pairs():
         infinite.diagonal(net, x)
 
 
+@pytest.mark.parametrize("between", [(Resize((8, 8)),), (Pool((2, 2)),)])
 @pytest.mark.parametrize("channels", [3, 40])
-def test_tiles_hold_what_is_planned_for_them(channels):
+def test_tiles_hold_what_is_planned_for_them(channels, between):
     """By the compiler's account, for images that grow on their way and for many channels."""
     from kernelregime.infinite.gram import problem
     from kernelregime.infinite.positions import propagate_fields
 
     x = np.zeros((4, 4, 4, channels), np.float32)
-    net = Sequential((Conv(1, (3, 3), 1.5), RELU, Resize((8, 8)), Conv(1, (3, 3), 1.5), RELU, GlobalPool(), Dense(1)))
+    net = Sequential((Conv(1, (3, 3), 1.5), RELU, *between, Conv(1, (3, 3), 1.5), RELU, GlobalPool(), Dense(1)))
     asked = problem(net, x, x)
     layers = asked.tile.layers
-    program = jax.jit(propagate_fields.__wrapped__, static_argnames=("kinds", "positions", "kept"))
-    held = program.lower(layers, x, x, None, kinds=("nngp", "ntk"), positions="all", kept="own").compile().memory_analysis()
+    program = jax.jit(propagate_fields.__wrapped__, static_argnames=("kinds", "positions", "kept", "shares"))
+    options = {"kinds": ("nngp", "ntk"), "positions": asked.tile.positions, "kept": "own", "shares": 0}
+    held = program.lower(layers, Batch(x), Batch(x), None, **options).compile().memory_analysis()
     assert held.temp_size_in_bytes <= asked.bytes_per_pair * 16 + asked.bytes_per_point * 8
 
 
@@ -321,10 +325,38 @@ def test_dense_layers_and_attention_of_images_by_offsets_or_not_are_one(monkeypa
     main = Sequential((RELU, Conv(8, (3, 2), 1.2, dilation=(1, 2)), LayerNorm("all"), Activation("erf"), Dense(8, 1.1)))
     net = Sequential((Conv(8, (2, 3), 1.5, 0.1), Branches((main, Identity())), RELU, GlobalPool("sum"), Dense(8, 0.1), RELU, Dense(1)))
     found = infinite.gram(net, x)
-    monkeypatch.setattr(importlib.import_module("kernelregime.infinite.gram"), "by_offsets", lambda network: None)
+    monkeypatch.setattr(importlib.import_module("kernelregime.infinite.gram"), "by_offsets", lambda *_: None)
     expected = infinite.gram(net, x)
     for kind in ("nngp", "ntk"):
         np.testing.assert_allclose(getattr(found, kind), getattr(expected, kind), rtol=1e-12)
+    assert found.ntk[0, 2] == found.ntk[0, 0]
+
+
+PAIR = (Conv(8, (3, 3), 1.6, 0.1), RELU)
+ERF = (Conv(8, (3, 3), 1.6), Activation("erf"))
+STAGES = {
+    "two pools before the global one": (*PAIR, *PAIR, Pool((2, 2)), *ERF, Pool((2, 2), reduction="sum"), GlobalPool()),
+    "an activation after the global one": (*PAIR, Pool((2, 2)), *ERF, GlobalPool(), Dense(3), RELU),
+    "a stride after a pool": (*PAIR, Pool((2, 3)), Conv(8, (3, 3), 1.6, strides=(2, 2)), RELU, GlobalPool()),
+    "flattened": (*ERF, Pool((2, 3)), *PAIR, Flatten()),
+    "a pool in front": (Pool((2, 2)), *PAIR, Pool((2, 3)), Flatten()),
+    "branches": (PAIR[0], Branches((Sequential((RELU, PAIR[0])), Identity())), RELU, Pool((1, 3)), *PAIR, GlobalPool()),
+    "pools one after another": (*PAIR, Pool((2, 2)), Pool((2, 3)), Flatten()),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_pools_by_offsets_or_of_all_pairs_are_one(name, monkeypatch, quick_grams):
+    x = np.random.default_rng(0).normal(size=(3, 4, 6, 2))
+    x[2] = x[0]
+    net = Sequential((*STAGES[name], Dense(1)))
+    assert levels.by_offsets(net, (4, 6)).stages
+    found, low = infinite.gram(net, x), infinite.gram(net, x, dtype="float32")
+    monkeypatch.setattr(importlib.import_module("kernelregime.infinite.gram"), "by_offsets", lambda *_: None)
+    expected = infinite.gram(net, x)
+    for kind in ("nngp", "ntk"):
+        np.testing.assert_allclose(getattr(found, kind), getattr(expected, kind), rtol=1e-13)
+        np.testing.assert_allclose(getattr(low, kind), getattr(expected, kind), rtol=1e-5)
     assert found.ntk[0, 2] == found.ntk[0, 0]
 
 

@@ -27,6 +27,7 @@ from kernelregime.layers.fields import Positions
 KINDS = ("nngp", "ntk")
 RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
 PER_POSITION = 14  # numbers for a pair of positions of a pair of points, beside those of its activations
+COPIES = 8  # of a point, as it is, with its channels in front, and moved by offsets
 CACHED = 2**22  # bytes of one number of all pairs of a tile, of which the loops over them hold some in the caches
 MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
@@ -196,7 +197,7 @@ def _fields(
         outputs,
         working,
         bytes_per_pair=numbers * working.itemsize,
-        bytes_per_point=0.0 if read == "own" else numbers * working.itemsize,
+        bytes_per_point=((0.0 if read == "own" else numbers) + COPIES * math.prod(shape)) * working.itemsize,
         # what a point has with itself at all pairs of positions is computed again for each tile
         largest=LARGEST_TILE if read == "all" else max(math.isqrt(CACHED // (entries * working.itemsize)), 1),
         identity=lambda: {
