@@ -20,6 +20,17 @@ install_import_hook(sorted(MODULES - UNCHECKED), "shapes.arrays")
 
 
 @pytest.fixture
+def strict_float64():
+    """float64, with JAX refusing implicit promotion of dtypes and of ranks."""
+    import jax
+
+    from kernelregime import _precision
+
+    with _precision.enter("float64"), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture
 def quick_grams(monkeypatch):
     """`infinite.gram` compiles quickly: for tests of many networks, each computed once."""
     from compiling import quick_propagate  # after the hook above: it imports the library

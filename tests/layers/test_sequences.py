@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiling import quick
 
-from kernelregime import _precision, infinite, layers
+from kernelregime import infinite, layers
 from kernelregime._checks import InputError
 from kernelregime.layers import (
     Activation,
@@ -29,15 +29,9 @@ from kernelregime.layers import (
     Sequential,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_grams")
+pytestmark = pytest.mark.usefixtures("quick_grams", "strict_float64")
 RELU = Activation("relu")
 WEIGHTS = {"sigma_w2": 1.6, "sigma_b2": 0.1}
-
-
-@pytest.fixture(autouse=True)
-def strict_float64():
-    with _precision.enter("float64"), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        yield
 
 
 def normal(*shape, seed=0):

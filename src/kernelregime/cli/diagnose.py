@@ -145,13 +145,12 @@ def _measured(spec: Any, dataset: Any, settings: Any, checkpoint: Path, output: 
 
 def _check_finite(spec: Any) -> None:
     """Refuse a network that has a kernel at infinite width only."""
-    from kernelregime.layers import Activation
-
     for layer in spec.layers:
-        if isinstance(layer, Activation) and not layer.nonlinearity.kind.finite:
+        phi = getattr(layer, "nonlinearity", None)
+        if phi is not None and not phi.kind.finite:
             raise fail(
                 "an activation with values, to be trained",
-                f"{layer.nonlinearity.kind.name}, which is a kernel only",
+                f"{phi.kind.name}, which is a kernel only",
                 "use `kernelregime kernel`, or another --activation",
             )
 

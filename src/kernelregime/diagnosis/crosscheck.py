@@ -119,47 +119,48 @@ def crosscheck(
     points = array("x", x)
     working = _precision.resolve(dtype, points)
     points = points.astype(working)
-    found, theta, told = [], [], 0
-    for multiple in widths:
-        net = networks.widened(network, multiple)
-        kernels = infinite.gram(net, points, dtype=working, memory=memory)
-        if not all((np.diagonal(k) > 0).all() for k in (kernels.nngp, kernels.ntk) if k.ndim == 2):
-            raise fail("points whose kernels with themselves are not 0", "some that are", "leave out points of zeros, or give biases")
-        if kernels.ntk.ndim != 2:
-            raise fail(
-                "a network whose outputs have no positions", f"kernels of shape {kernels.ntk.shape}", "end it with GlobalPool or Flatten"
-            )
-        done = told
+    found = []
+    for done, multiple in enumerate(widths):
 
-        def so_far(number: int, _: int, done: int = done) -> None:
+        def so_far(number: int, _: int, done: int = done * count) -> None:
             if progress:
                 progress(done + number, len(widths) * count)
 
-        outputs, ntks = _drawn(net, points, count, seed, multiple, working, memory, so_far)
-        told += count
-        levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (kernels.nngp, kernels.ntk)]
-        found.append([(k, s / level - k / level) for k, s, level in zip((kernels.nngp, kernels.ntk), (outputs, ntks), levels, strict=True)])
-        theta.append(ntks / levels[1])
+        found.append(_at_width(networks.widened(network, multiple), points, count, (seed, multiple), memory, so_far))
+    rounding = ROUNDING * float(np.finfo(working).eps)
     nngp, ntk = (
-        _compared(np.array([part[0] for part in side]), [part[1] for part in side], widths, ROUNDING * float(np.finfo(working).eps))
-        for side in zip(*found, strict=True)
+        _compared(np.array(kernels), samples, widths, rounding)
+        for kernels, samples in (zip(*side, strict=True) for side in zip(*found, strict=True))
     )
-    return CrossCheck(widths, count, nngp, ntk, *_spread(theta, widths))
+    return CrossCheck(widths, count, nngp, ntk, *_spread([samples for _, (_, samples) in found], widths, rounding))
+
+
+Sample = tuple[np.ndarray, np.ndarray]  # an infinite-width kernel (N, N), and finite ones less it, relative to √(k_ii k_jj), (draws, N, N)
+
+
+def _at_width(
+    network: Layer, x: np.ndarray, draws: int, seeds: tuple[int, int], memory: int | None, progress: Callable[[int, int], None]
+) -> tuple[Sample, Sample]:
+    """NNGP and NTK at the widths of `network`."""
+    at = infinite.gram(network, x, dtype=x.dtype, memory=memory)
+    if at.ntk.ndim != 2:
+        do = "end it with GlobalPool or Flatten"
+        raise fail("a network whose outputs have no positions", f"kernels of shape {at.ntk.shape}", do)
+    if not ((np.diagonal(at.nngp) > 0).all() and (np.diagonal(at.ntk) > 0).all()):
+        raise fail("points whose kernels with themselves are not 0", "some that are", "leave out points of zeros, or give biases")
+    drawn = _drawn(network, x, draws, seeds, memory, progress)
+    levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (at.nngp, at.ntk)]
+    nngp, ntk = ((k, (s - k) / level) for k, s, level in zip((at.nngp, at.ntk), drawn, levels, strict=True))
+    return nngp, ntk
 
 
 def _drawn(
-    network: Layer,
-    x: np.ndarray,
-    draws: int,
-    seed: int,
-    multiple: int,
-    dtype: np.dtype,
-    memory: int | None,
-    progress: Callable[[int, int], None],
+    network: Layer, x: np.ndarray, draws: int, seeds: tuple[int, int], memory: int | None, progress: Callable[[int, int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """f(x)f(x')ᵀ, of many outputs, and the NTK of each draw, means over the outputs, (draws, N, N)."""
+    dtype = x.dtype
     with _precision.enter(dtype):
-        key = jax.random.fold_in(jax.random.key(seed), multiple)  # draws of two widths are independent
+        key = jax.random.fold_in(jax.random.key(seeds[0]), seeds[1])  # draws of two widths are independent
 
     def init(key: Any) -> Any:
         return network.init(key, x.shape[1:], dtype)
@@ -173,7 +174,7 @@ def _drawn(
     return np.einsum("sio,sjo->sij", outputs, outputs) / outputs.shape[-1], ntks.astype(np.float64)
 
 
-def _compared(kernel: np.ndarray, samples: list[np.ndarray], multiples: tuple[int, ...], rounding: float) -> Comparison:
+def _compared(kernel: np.ndarray, samples: Sequence[np.ndarray], multiples: tuple[int, ...], rounding: float) -> Comparison:
     """A line in 1/width through the mean deviations of each entry."""
     mean = np.array([s.mean(axis=0) for s in samples])
     # of a kernel that does not depend on the draw, rounding is what is left
@@ -190,12 +191,12 @@ def _compared(kernel: np.ndarray, samples: list[np.ndarray], multiples: tuple[in
     return Comparison(kernel, mean, sem, limit, np.sqrt(s2 / whole), slope, np.sqrt(s0 / whole), misfit)
 
 
-def _spread(theta: list[np.ndarray], multiples: tuple[int, ...]) -> tuple[np.ndarray, float, float]:
+def _spread(theta: list[np.ndarray], multiples: tuple[int, ...], rounding: float) -> tuple[np.ndarray, float, float]:
     """The spread at each width, and its slope with the error of a jackknife over groups of draws."""
 
     def spreads(left: int | None) -> np.ndarray:
         kept = [t if left is None else np.delete(t, np.arange(left, len(t), GROUPS), axis=0) for t in theta]
-        return np.array([math.sqrt(np.mean(t.var(axis=0, ddof=1))) for t in kept])
+        return np.array([max(math.sqrt(np.mean(t.var(axis=0, ddof=1))), rounding) for t in kept])
 
     def slope(values: np.ndarray) -> float:
         return float(np.polyfit(np.log(multiples), np.log(values), 1)[0])

@@ -98,6 +98,20 @@ def problem(
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
         one, other = (_known(network, x) for x in paired(network, first, first if second is None else second))
         return _fields(network, first.shape[1:], one, None if second is None else other, kinds, dtype, positions, shares)
+    return _plain(network, first, second, kinds, depths, dtype, shares)
+
+
+def _plain(
+    network: Layer,
+    first: np.ndarray,
+    second: np.ndarray | None,
+    kinds: tuple[str, ...],
+    depths: tuple[int, ...] | None,
+    dtype: Any,
+    shares: int,
+) -> grams.Problem:
+    """The kernels of points (N, d)."""
+    several = depths is not None
     working = _precision.resolve(dtype, first, *(() if second is None else (second,)))
     with _precision.enter(working):
         layers = portable(_layers(network, depths))

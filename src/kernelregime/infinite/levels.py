@@ -22,6 +22,7 @@ from kernelregime.layers.fields import Squares, gap_between, squares_of
 from kernelregime.layers.moments import signed
 from kernelregime.layers.sequential import once
 
+LEVEL = 6  # numbers for a pair of positions of a `Level` while it is made
 BLOCKS = ("cross", "first", "second")  # of the points with one another, and of each set of points with itself
 
 
@@ -154,9 +155,6 @@ class ByOffsets:
         return most if self.end is not None else max(most, held * math.prod(lengths) ** 2)
 
 
-LEVEL = 6  # numbers for a pair of positions of a `Level` while it is made
-
-
 def by_offsets(network: Layer, lengths: tuple[int, ...]) -> ByOffsets | None:
     """The plan for a network of points with so many positions; None where no pool can take offsets one by one."""
     if not isinstance(network, Sequential) or draws(network):
@@ -174,6 +172,11 @@ def by_offsets(network: Layer, lengths: tuple[int, ...]) -> ByOffsets | None:
         else:
             return ByOffsets(tuple(stages), None, (*kept, *network.layers[index:])) if stages else None
     return ByOffsets(tuple(stages), None, tuple(kept)) if stages else None
+
+
+def _offsets(lengths: tuple[int, ...]) -> Array:
+    """All offsets of positions, (number, axes), none first."""
+    return jnp.stack(jnp.meshgrid(*(jnp.arange(n) for n in lengths), indexing="ij"), -1).reshape(-1, len(lengths))
 
 
 def _folded(layers: list[Layer]) -> Folded | None:
@@ -198,7 +201,7 @@ def _over_offsets(layers: Folded | None, level: Pixels | Level, names: tuple[str
         error = reduce(jnp.maximum, [error, *(jnp.asarray(m.error) for m in found.values())])
         return (add(sums, found, offset), error, found["cross"].features, level.moved(following)), None
 
-    offsets = jnp.stack(jnp.meshgrid(*(jnp.arange(n) for n in level.lengths), indexing="ij"), -1).reshape(-1, axes)
+    offsets = _offsets(level.lengths)
     none = level.moved(offsets[0])
     form = jax.eval_shape(states, offsets[0], none)
     zero = jnp.zeros((), form["cross"].gap.dtype)
@@ -250,7 +253,7 @@ def _centred(means: dict[str, dict[str, Array]], own: list[Array], pool: Pool, s
     spreads = [means[name]["apart"][(0,) * axes] for name in BLOCKS[1:]]
     variances = [above_zero(_window_means(k, pool.window) - spread) for k, spread in zip(own, spreads, strict=True)]
     lengths = variances[0].shape[:axes]
-    offsets = jnp.stack(jnp.meshgrid(*(jnp.arange(n) for n in lengths), indexing="ij"), -1).reshape(-1, axes)
+    offsets = _offsets(lengths)
 
     def far(x: Array) -> Array:
         """At p + d, (*D, *P, N)."""

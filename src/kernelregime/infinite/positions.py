@@ -18,9 +18,9 @@ from kernelregime.infinite.pixels import channels_in_front, equal, pairs_of
 from kernelregime.infinite.places import beyond
 from kernelregime.infinite.shares import by_rate
 from kernelregime.layers import Batch, Fields, Layer, Moments
+from kernelregime.layers.base import channels_first
 from kernelregime.layers.fields import Positions
 from kernelregime.layers.pooling import own_positions
-from kernelregime.layers.resizing import channels_first
 
 
 def input_fields(x1: Batch, x2: Batch, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None) -> Fields:

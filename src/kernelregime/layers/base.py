@@ -97,6 +97,17 @@ def draws(layer: Layer) -> bool:
     return any(draws(part) for part in inner) if inner is not None else bool(getattr(layer, "training", False))
 
 
+def channels_first(layer: Layer) -> bool:
+    """Whether a network takes points (channels, *positions); `InputError` where it changes the order later on."""
+    inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
+    if inner is None:
+        return layer.channels_in_front
+    found = [channels_first(part) for part in inner]
+    if any(found[1:]) or (found[0] and not layer.in_turn):
+        raise fail("ChannelsLast as the first layer of a network", "one after others", "give it once, in front")
+    return found[0]
+
+
 def offsets_kept(layer: Layer) -> bool:
     """Whether a layer, and all in it, keep pairs of positions as far apart as they are."""
     inner = getattr(layer, "layers", None)

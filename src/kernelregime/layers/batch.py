@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kernelregime._checks import fail
+from kernelregime.layers.base import channels_first
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("values", "present", "graph"), meta_fields=())
@@ -83,16 +84,10 @@ def applied(layer: Any, params: Any, x: Any) -> Any:
     """A layer at finite width, for an array of points or a `Batch`; of a layer that mixes positions by its method `apply_batch`."""
     if not isinstance(x, Batch):
         return layer.apply(params, x)
-    x = x if _in_front(layer) else x.checked().hidden()
+    x = x if channels_first(layer) else x.checked().hidden()
     if hasattr(layer, "apply_batch"):
         return layer.apply_batch(params, x)
     values = layer.apply(params, x.values)
     if layer.reach != "each" or values.shape[:-1] != x.values.shape[:-1]:
         raise fail("points whose positions are all present", "a Batch", f"leave out {type(layer).__name__}, or give an array of points")
     return replace(x, values=values).hidden()
-
-
-def _in_front(layer: Any) -> bool:
-    """Whether a layer takes points with the channels first."""
-    inner = getattr(layer, "layers", ())
-    return layer.channels_in_front or bool(inner and layer.in_turn and _in_front(inner[0]))

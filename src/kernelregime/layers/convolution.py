@@ -186,10 +186,10 @@ class Conv(Layer):
         if moments.nonnegative:  # nothing is lost where the sum of two is not the smaller
             sums = replace(sums, across=sums.k1 + sums.k2 - sums.apart)
         after = Squares(scale * sums.k1 + shift, scale * sums.k2 + shift, scale * sums.apart, scale * sums.across + 2 * shift)
-        if not self.shared and positions == "all":
-            same = alone(after.apart.shape, axes)
-            middle = (after.k1 + after.k2) / 2
-            after = Squares(after.k1, after.k2, jnp.where(same, after.apart, middle), jnp.where(same, after.across, middle))
+        same = None if self.shared or positions != "all" else alone(after.apart.shape, axes)
+        if same is not None:  # two positions have weights of their own
+            half = (after.k1 + after.k2) / 2
+            after = replace(after, apart=jnp.where(same, after.apart, half), across=jnp.where(same, after.across, half))
         found = moments_of(after, moments, None, features=jnp.asarray(self.channels, dtype), gaussian=True)
         if theta is None:
             return found
@@ -197,7 +197,7 @@ class Conv(Layer):
         if self.parameterization == "standard":
             own = moments.features * (sums.across - sums.apart) / 2 + int(self.sigma_b2 is not None)
         ntk = scale * self._total(theta, both, where=reached) + own
-        return replace(found, ntk=ntk if self.shared or positions != "all" else jnp.where(same, ntk, 0))
+        return replace(found, ntk=ntk if same is None else jnp.where(same, ntk, 0))
 
     def _total(self, x: Array, starts: Sequence[int], *, around: bool = False, where: Sequence[Array] | None = None) -> Array:
         """Sums over the windows, along the axes from each of `starts` together; `around` and `where` (for each axis) as of a `Window`."""

@@ -33,7 +33,7 @@ class Recurrent(Layer):
 
     At infinite width (Alemohammad et al. 2021, theorem 1) with Σ_tt' of z and Φ_tt', Φ̇_tt' the expectations of φφ and φ'φ' under it,
     Σ_tt' = σ_w² Φ_{t-1,t'-1} + σ_u² x_t·x'_t'/d + σ_b², and Θ_tt' = Σ_tt' + σ_w² Φ̇_{t-1,t'-1} Θ_{t-1,t'-1} ("ntk"); then as in
-    `Activation`. Times t and t' of one sequence are those of another: only differences of times stay what they are.
+    `Activation`.
     """
 
     width: int

@@ -165,14 +165,3 @@ class ChannelsLast(Layer):
     def propagate(self, state: Any) -> Any:
         """Unchanged: the moments of the inputs know of the order."""
         return state
-
-
-def channels_first(layer: Layer) -> bool:
-    """Whether a network takes points (channels, *positions); `InputError` where it changes the order later on."""
-    inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
-    if inner is None:
-        return isinstance(layer, ChannelsLast)
-    found = [channels_first(part) for part in inner]
-    if any(found[1:]) or (found[0] and not layer.in_turn):
-        raise fail("ChannelsLast as the first layer of a network", "one after others", "give it once, in front")
-    return found[0]
