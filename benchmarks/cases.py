@@ -84,7 +84,7 @@ def _empirical_ours(n, outputs, output, depth, width, dtype):
     x = _points(n, 784, dtype)
     params = network.init(jax.random.PRNGKey(0), (784,), dtype)
     f = network.apply
-    return lambda: empirical.ntk(f, params, x, output=output, dtype=dtype)
+    return lambda: empirical.ntk((f, params), x, output=output, dtype=dtype)
 
 
 def _empirical_peer(n, outputs, output, depth, width, dtype):

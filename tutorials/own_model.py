@@ -36,8 +36,8 @@ def main():
 
     # The kernel itself: traced over outputs, all outputs, in float64.
     params = init(jax.random.PRNGKey(0))
-    theta = empirical.ntk(f, params, dataset.x_train[:4], dtype="float64")
-    full = empirical.ntk(f, params, dataset.x_train[:4], output="full", dtype="float64")
+    theta = empirical.ntk((f, params), dataset.x_train[:4], dtype="float64")
+    full = empirical.ntk((f, params), dataset.x_train[:4], output="full", dtype="float64")
     print(theta.shape, full.shape)
     return result
 

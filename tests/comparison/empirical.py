@@ -28,9 +28,9 @@ def compare(outcome: Outcome, entry: dict[str, Any], arrays: Mapping[str, np.nda
         params = parameters(network, arrays)
         moved = jax.tree.map(lambda leaf: leaf + STEP, params)
         f = np.asarray(network.apply(params, jnp.asarray(points)))
-        expansions = {"linearized": empirical.linearize(network.apply, params), "taylor2": empirical.taylor(network.apply, params, order=2)}
+        expansions = {"linearized": empirical.linearize((network, params)), "taylor2": empirical.taylor((network, params), order=2)}
         expanded = {name: np.asarray(function(moved, jnp.asarray(arrays["x1"]))) for name, function in expansions.items()}
-    ntk = {short: empirical.ntk(network.apply, params, points, output=output, dtype="float64") for short, output in OUTPUTS.items()}
+    ntk = {short: empirical.ntk((network, params), points, output=output, dtype="float64") for short, output in OUTPUTS.items()}
     own = np.einsum("iio->io", ntk["diag"])
     for name in entry["arrays"]:
         part, _, rest = name.partition("_")

@@ -74,7 +74,7 @@ def test_weight_decay_moves_the_params_and_not_the_point_of_expansion(model, sma
     found = follow(model, small, started, np.full(SEEDS, 0.01), optimizer=decayed, learning_rate=0.01)
     with jax.enable_x64(True):
         begin = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), started.params)
-        expanded = empirical.linearize(function, begin)
+        expanded = empirical.linearize((function, begin))
         x, y = jnp.asarray(small.x_train), jnp.asarray(small.y_train)
         optimizer = decayed(0.01)
 

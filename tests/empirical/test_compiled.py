@@ -55,7 +55,7 @@ def test_function_whose_kernel_was_computed_is_freed():
         def f(p, x):
             return jnp.tanh(x @ p)
 
-        empirical.ntk(f, np.ones((2, 1)), np.ones((2, 2)))
+        empirical.ntk((f, np.ones((2, 1))), np.ones((2, 2)))
         return weakref.ref(f)
 
     before = len(PROGRAMS)

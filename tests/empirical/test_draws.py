@@ -31,7 +31,7 @@ KEY = jax.random.key(3)
 def test_draws_are_the_kernels_of_the_initializations():
     ours = empirical.sample_at_init(init, relu_net, X, draws=5, key=KEY, output="full", dtype="float64")
     with jax.enable_x64(True):
-        kernels = [empirical.ntk(relu_net, init(key), X, output="full") for key in jax.random.split(KEY, 5)]
+        kernels = [empirical.ntk((relu_net, init(key)), X, output="full") for key in jax.random.split(KEY, 5)]
     np.testing.assert_allclose(ours, np.stack(kernels), rtol=1e-12)
     assert ours.shape == (5, 2, 2, 1, 1)
     assert ours.dtype == np.float64

@@ -61,9 +61,9 @@ def close(a, b):
 def test_kernel_is_that_of_gradients_written_by_hand(reference):
     x1, x2, full = reference
     params = params_of()
-    assert close(empirical.ntk(net, params, x1, x2, output="full"), full)
-    assert close(empirical.ntk(net, params, x1, x2), np.einsum("ijoo->ij", full) / 3)
-    assert close(empirical.ntk(net, params, x1, x2, output="diagonal"), np.einsum("ijoo->ijo", full))
+    assert close(empirical.ntk((net, params), x1, x2, output="full"), full)
+    assert close(empirical.ntk((net, params), x1, x2), np.einsum("ijoo->ij", full) / 3)
+    assert close(empirical.ntk((net, params), x1, x2, output="diagonal"), np.einsum("ijoo->ijo", full))
 
 
 @pytest.mark.parametrize("output", ["trace", "full", "diagonal"])
@@ -73,7 +73,7 @@ def test_kernel_does_not_depend_on_the_memory_budget(output, models):
 
     def kernel(*points, memory):
         done = []
-        result = empirical.ntk(f, params, *points, output=output, memory=memory, progress=lambda *count: done.append(count))
+        result = empirical.ntk((f, params), *points, output=output, memory=memory, progress=lambda *count: done.append(count))
         assert done == [(i + 1, len(done)) for i in range(len(done))]
         return result, len(done)
 
@@ -88,14 +88,14 @@ def test_kernel_does_not_depend_on_the_memory_budget(output, models):
 
 def test_budget_too_small_for_a_pair_is_refused():
     with pytest.raises(InputError, match=r"at least \d+ bytes"):
-        empirical.ntk(net, params_of(), points(3), memory=2000)
+        empirical.ntk((net, params_of()), points(3), memory=2000)
 
 
 def test_budget_counts_what_is_computed_from_parameters_alone():
     params = {"a": np.ones((100, 1)), "b": np.ones((1, 100))}
     product = 8 * 100 * 100
     with pytest.raises(InputError, match=r"at least \d+ bytes"):
-        empirical.ntk(lambda p, x: (x @ (p["a"] @ p["b"]))[:, :1], params, np.ones((3, 100)), memory=2 * product)
+        empirical.ntk((lambda p, x: (x @ (p["a"] @ p["b"]))[:, :1], params), np.ones((3, 100)), memory=2 * product)
 
 
 def test_gradients_are_found_for_fewer_points_than_a_tile_where_they_need_the_memory():
@@ -105,9 +105,9 @@ def test_gradients_are_found_for_fewer_points_than_a_tile_where_they_need_the_me
     rng, shapes = np.random.default_rng(0), {"a": (60, 1), "b": (1, 60), "o": (60, 1)}
     params, x, tiles = {name: rng.standard_normal(shape) for name, shape in shapes.items()}, rng.standard_normal((40, 60)), []
     product = 8 * 60 * 60
-    small = empirical.ntk(low_rank, params, x, memory=30 * product, progress=lambda done, total: tiles.append(total))
+    small = empirical.ntk((low_rank, params), x, memory=30 * product, progress=lambda done, total: tiles.append(total))
     assert len(tiles) == 1
-    assert close(small, empirical.ntk(low_rank, params, x))
+    assert close(small, empirical.ntk((low_rank, params), x))
 
 
 def batch_norm(p, x):
@@ -133,7 +133,7 @@ def dropout(p, x):
 def test_function_whose_rows_depend_on_one_another_is_refused(f, change):
     for x1, x2 in ((points(3), None), (points(1), points(2, 2)), (np.concatenate([points(1), points(2)]), None)):
         with pytest.raises(InputError, match=f"each row of x on its own; got rows that change with {change}"):
-            empirical.ntk(f, params_of(), x1, x2)
+            empirical.ntk((f, params_of()), x1, x2)
 
 
 def test_rounding_that_depth_amplifies_is_not_taken_for_rows_that_depend_on_one_another():
@@ -148,20 +148,20 @@ def test_rounding_that_depth_amplifies_is_not_taken_for_rows_that_depend_on_one_
     rng = np.random.default_rng(0)
     p, x = rng.standard_normal((32, 32)).astype("float32"), rng.standard_normal((3, 32)).astype("float32")
     for f in (chaotic, coarse):
-        assert empirical.ntk(f, p, x).shape == (3, 3)
+        assert empirical.ntk((f, p), x).shape == (3, 3)
 
 
 def test_later_calls_and_tiles_do_not_trace_the_function_again():
     f = Counted()
     x1, x2 = points(7), points(5, 2)
-    once = empirical.ntk(f, params_of(), x1, x2)
+    once = empirical.ntk((f, params_of()), x1, x2)
     first, f.calls = f.calls, 0
     assert first > 0
-    again = empirical.ntk(f, params_of(1), x1, x2)
+    again = empirical.ntk((f, params_of(1)), x1, x2)
     assert f.calls == 0
     assert not np.allclose(once, again)
     g, tiles = Counted(), []
-    empirical.ntk(g, params_of(), x1, x2, memory=7_000, progress=lambda done, total: tiles.append(total))
+    empirical.ntk((g, params_of()), x1, x2, memory=7_000, progress=lambda done, total: tiles.append(total))
     assert len(tiles) > 4
     assert g.calls == first
 
@@ -175,9 +175,9 @@ def test_method_of_an_object_is_compiled_once():
             return net(p, x)
 
     network = Network()
-    empirical.ntk(network.apply, params_of(), points(3))
+    empirical.ntk((network.apply, params_of()), points(3))
     before = network.calls
-    empirical.ntk(network.apply, params_of(1), points(3))
+    empirical.ntk((network.apply, params_of(1)), points(3))
     assert network.calls == before
 
 
@@ -185,9 +185,9 @@ def test_float64_is_computed_in_a_worker_thread_and_equals_that_of_the_main_thre
     params = params_of(dtype="float32")
     x = points(4)
     assert not jax.config.jax_enable_x64
-    here = empirical.ntk(net, params, x, dtype="float64")
+    here = empirical.ntk((net, params), x, dtype="float64")
     with ThreadPoolExecutor(1) as pool:
-        there = pool.submit(empirical.ntk, net, params, x, dtype="float64").result()
+        there = pool.submit(empirical.ntk, (net, params), x, dtype="float64").result()
     exact = {name: value.astype("float64") for name, value in params.items()}
     assert close(there, np.einsum("ijoo->ij", naive(exact, x, x)) / 3)
     np.testing.assert_array_equal(here, there)
@@ -195,18 +195,18 @@ def test_float64_is_computed_in_a_worker_thread_and_equals_that_of_the_main_thre
 
 def test_precision_follows_params_unless_given():
     x = points(3)
-    assert empirical.ntk(net, params_of(dtype="float32"), x).dtype == np.float32
-    assert empirical.ntk(net, params_of(dtype="float64"), x.astype("float32")).dtype == np.float64
-    assert empirical.ntk(net, params_of(dtype="float64"), x, dtype="float32").dtype == np.float32
-    assert empirical.ntk(net, jax.tree.map(jnp.asarray, params_of(dtype="float16")), x).dtype == np.float32
+    assert empirical.ntk((net, params_of(dtype="float32")), x).dtype == np.float32
+    assert empirical.ntk((net, params_of(dtype="float64")), x.astype("float32")).dtype == np.float64
+    assert empirical.ntk((net, params_of(dtype="float64")), x, dtype="float32").dtype == np.float32
+    assert empirical.ntk((net, jax.tree.map(jnp.asarray, params_of(dtype="float16"))), x).dtype == np.float32
     with jax.enable_x64(True):
         on_device = jax.tree.map(jnp.asarray, params_of(dtype="float64"))
-    assert close(empirical.ntk(net, on_device, x), empirical.ntk(net, params_of(), x))
+    assert close(empirical.ntk((net, on_device), x), empirical.ntk((net, params_of()), x))
 
 
 def test_function_that_fixes_its_own_precision_is_refused():
     with pytest.raises(InputError, match="f to compute in float64"):
-        empirical.ntk(lambda p, x: net(p, x).astype("float32"), params_of(), points(3))
+        empirical.ntk((lambda p, x: net(p, x).astype("float32"), params_of()), points(3))
 
 
 def test_outputs_without_an_axis_count_as_one_output():
@@ -218,7 +218,7 @@ def test_outputs_without_an_axis_count_as_one_output():
 
     x = points(3)
     for output, shape in (("trace", (3, 3)), ("full", (3, 3, 1, 1)), ("diagonal", (3, 3, 1))):
-        a, b = (empirical.ntk(h, params_of(), x, output=output) for h in (f, g))
+        a, b = (empirical.ntk((h, params_of()), x, output=output) for h in (f, g))
         assert a.shape == shape
         assert close(a, b)
 
@@ -226,7 +226,7 @@ def test_outputs_without_an_axis_count_as_one_output():
 def test_points_of_integers_stay_integers():
     table = {"table": np.random.default_rng(0).standard_normal((9, 2))}
     x = np.array([0, 3, 3])
-    kernel = empirical.ntk(lambda p, x: p["table"][x], table, x)
+    kernel = empirical.ntk((lambda p, x: p["table"][x], table), x)
     np.testing.assert_array_equal(kernel, (x[:, None] == x).astype(float))
 
 
@@ -245,22 +245,22 @@ def test_points_of_integers_stay_integers():
 )
 def test_points_that_cannot_be_used_are_refused(x1, x2, says):
     with pytest.raises(InputError, match=says):
-        empirical.ntk(net, params_of(), x1, x2)
+        empirical.ntk((net, params_of()), x1, x2)
 
 
 def test_params_and_kernels_that_are_not_finite_are_refused():
     broken = params_of()
     broken["v"][0, 0] = np.nan
     with pytest.raises(InputError, match="finite params"):
-        empirical.ntk(net, broken, points(2))
+        empirical.ntk((net, broken), points(2))
     with pytest.raises(InputError, match="finite kernel"):
-        empirical.ntk(lambda p, x: jnp.linalg.norm(x @ p["w"], axis=1), params_of(), np.zeros((1, 4)))
+        empirical.ntk((lambda p, x: jnp.linalg.norm(x @ p["w"], axis=1), params_of()), np.zeros((1, 4)))
 
 
 def test_unknown_options_are_refused():
     with pytest.raises(InputError, match="'full'"):
-        empirical.ntk(net, params_of(), points(2), output="ful")
+        empirical.ntk((net, params_of()), points(2), output="ful")
     with pytest.raises(InputError, match="'jacobian'"):
-        empirical.ntk(net, params_of(), points(2), method="jacobi")
+        empirical.ntk((net, params_of()), points(2), method="jacobi")
     with pytest.raises(InputError, match="float32 or float64"):
-        empirical.ntk(net, params_of(), points(2), dtype="float16")
+        empirical.ntk((net, params_of()), points(2), dtype="float16")

@@ -189,8 +189,8 @@ def test_a_network_stands_for_its_apply():
     network = networks.mlp(depth=2, width=4, activation="tanh")
     params, x = network.init(jax.random.key(0), (3,)), jnp.ones((2, 3))
     np.testing.assert_array_equal(ntk_function(network)(params, x), ntk_function(network.apply)(params, x))
-    np.testing.assert_array_equal(empirical.ntk(network, params, x), empirical.ntk(network.apply, params, x))
-    np.testing.assert_array_equal(empirical.linearize(network, params)(params, x), network.apply(params, x))
+    np.testing.assert_array_equal(empirical.ntk((network, params), x), empirical.ntk((network.apply, params), x))
+    np.testing.assert_array_equal(empirical.linearize((network, params))(params, x), network.apply(params, x))
     drawn = [
         empirical.sample_at_init(lambda key: network.init(key, (3,)), f, x, draws=1, key=jax.random.key(1))
         for f in (network, network.apply)

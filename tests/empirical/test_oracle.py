@@ -71,7 +71,7 @@ def test_kernel_on_the_host_is_that_of_neural_tangents(method):
     name = "mlp_standard_erf_bias"
     x1, x2, reference = (ORACLE[f"{name}/{array}"] for array in ("x1", "x2", "ntk_12_trace"))
     params = {array: ORACLE[f"{name}/{array}"] for array in CASES[name]["arrays"] if array[0] in "Wb"}
-    assert close(empirical.ntk(network(CASES[name]["spec"]), params, x1, x2, method=method), reference)
+    assert close(empirical.ntk((network(CASES[name]["spec"]), params), x1, x2, method=method), reference)
 
 
 def test_expansions_are_those_of_neural_tangents(case, jit):
@@ -79,7 +79,7 @@ def test_expansions_are_those_of_neural_tangents(case, jit):
 
     def expansions(params):
         moved = jax.tree.map(lambda value: value + 0.01, params)
-        return [g(moved, arrays["x1"]) for g in (empirical.linearize(f, params), empirical.taylor(f, params, order=2))]
+        return [g(moved, arrays["x1"]) for g in (empirical.linearize((f, params)), empirical.taylor((f, params), order=2))]
 
     with jax.enable_x64(True):
         linear, quadratic = jit(expansions)(params)

@@ -52,12 +52,12 @@ def linear(params, x):
 
 def test_empirical_kernels_have_stores_too(tmp_path):
     params = np.random.default_rng(2).normal(size=(5, 2))
-    here = empirical.ntk(linear, params, POINTS, output="full")
-    found = empirical.ntk(linear, params, POINTS, output="full", memory=4_000, store=tmp_path / "k.zarr")
+    here = empirical.ntk((linear, params), POINTS, output="full")
+    found = empirical.ntk((linear, params), POINTS, output="full", memory=4_000, store=tmp_path / "k.zarr")
     assert found.dims == ("x1", "x2", "output1", "output2")
     np.testing.assert_allclose(found.values, here, rtol=1e-13)
     with pytest.raises(InputError, match=r"with values\[0\] = "):
-        empirical.ntk(linear, 2 * params, POINTS, output="full", memory=4_000, store=tmp_path / "k.zarr")
+        empirical.ntk((linear, 2 * params), POINTS, output="full", memory=4_000, store=tmp_path / "k.zarr")
 
 
 def test_a_finished_store_is_read_and_nothing_is_computed(tmp_path):

@@ -189,7 +189,7 @@ def test_zero_points_have_the_ntk_of_the_finite_network():
     net = networks.mlp(depth=4, width=6, sigma_w2=1.5, sigma_b2=0.0, parameterization="standard")
     x = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 2.0]])
     params = net.init(jax.random.key(0), (2,))
-    finite = empirical.ntk(net.apply, params, x, dtype="float64")[:2, :2]
+    finite = empirical.ntk((net, params), x, dtype="float64")[:2, :2]
     np.testing.assert_array_equal(finite, np.ones((2, 2)))
     np.testing.assert_array_equal(infinite.gram(net, x).ntk[:2, :2], finite)
     with jax.enable_x64(True):

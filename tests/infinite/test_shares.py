@@ -119,7 +119,7 @@ def test_rates_are_numbers_for_one_layer_and_not_for_finite_networks():
     network = Sequential((Trained((Dense(8),), 0.0), RELU, Dense(1)))
     for finite in (
         lambda: diagnosis.crosscheck(network, X),
-        lambda: empirical.ntk(network, network.init(jax.random.key(0), (5,)), X),
+        lambda: empirical.ntk((network, network.init(jax.random.key(0), (5,))), X),
         lambda: diagnosis.diagnose(network, (X, X[:, :1]), steps=1),
     ):
         with pytest.raises(InputError, match="one learning rate"):

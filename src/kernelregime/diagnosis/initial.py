@@ -46,7 +46,7 @@ def initialize(subject: Subject, dataset: Dataset, settings: Settings, followed:
     spectra, cross, theta, largest = [], [], [], []
     for s in range(settings.seeds):
         seed = jax.tree.map(lambda leaf, s=s: leaf[s], params)
-        ntk = partial(empirical.ntk, subject.f, seed, memory=settings.memory, dtype=settings.dtype)
+        ntk = partial(empirical.ntk, (subject.f, seed), memory=settings.memory, dtype=settings.dtype)
         if full:
             gram = ntk(dataset.x_train, output="full").astype(np.float64)
             spectra.append(prediction.eigen(_flat(gram)))

@@ -92,7 +92,7 @@ def _draws(subject: Subject, x: np.ndarray, draws: int, settings: Settings, prog
         return kernels.ravel()
     samples = []
     for done, one in enumerate(keys, 1):
-        samples.append(empirical.ntk(f, subject.init(one), x, memory=settings.memory, dtype=settings.dtype).item())
+        samples.append(empirical.ntk((f, subject.init(one)), x, memory=settings.memory, dtype=settings.dtype).item())
         told(done, draws)
     return np.array(samples)
 

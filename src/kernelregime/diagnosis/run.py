@@ -122,7 +122,7 @@ def _kernels(subject: Subject, x: np.ndarray, settings: Settings, params: Any) -
     """The traced NTK (S, K, K) of every seed on the points `x`."""
     seeds = [jax.tree.map(lambda leaf, s=s: np.asarray(leaf[s]), params) for s in range(settings.seeds)]
     ntk = partial(empirical.ntk, x1=x, memory=settings.memory, dtype=settings.dtype)
-    return np.stack([ntk(subject.f, seed) for seed in seeds]).astype(np.float64)
+    return np.stack([ntk((subject.f, seed)) for seed in seeds]).astype(np.float64)
 
 
 def _probe(

@@ -11,20 +11,20 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num, PyTree
 
 from kernelregime import _checks, _precision, grams
-from kernelregime.empirical import kernel, model
+from kernelregime.empirical import kernel
+from kernelregime.empirical import model as models
+from kernelregime.empirical.adapters import as_jax
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.footprint import Footprint, footprint
 from kernelregime.empirical.model import Function
 from kernelregime.grams import identity
-from kernelregime.layers import Layer
 
 _MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
 _AXES = {"trace": (), "diagonal": ("output",), "full": ("output1", "output2")}
 
 
 def ntk(
-    f: Function | Layer,
-    params: PyTree,
+    model: Any,
     x1: Num[ArrayLike, "N1 ..."],
     x2: Num[ArrayLike, "N2 ..."] | None = None,
     *,
@@ -37,11 +37,12 @@ def ntk(
     store: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N1 N2 ..."]:
-    """The empirical neural tangent kernel of a network or any JAX function f(params, x), for any number of points.
+    """The empirical neural tangent kernel of anyone's network, for any number of points.
 
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
 
-    `f(params, x)`, or a network, whose `apply` it is: pure; params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own.
+    `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, x (N, ...), outputs (N,) or (N, O), each
+    row on its own; or a bound Flax linen module, an NNX or Equinox module.
     `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
     infinite-width kernel; "full";
     "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
@@ -59,21 +60,21 @@ def ntk(
 
     Source: Lee et al. (2019), arXiv:1902.06720, eq. 4; structured derivatives: Novak et al. (2022), arXiv:2206.08720.
 
-    >>> ntk(lambda params, x: x @ params, np.ones((2, 1)), np.eye(2))
+    >>> ntk((lambda params, x: x @ params, np.ones((2, 1))), np.eye(2))
     array([[1., 0.],
            [0., 1.]])
     """
     _checks.one_of("output", output, kernel.OUTPUTS)
     _checks.one_of("method", method, kernel.METHODS)
-    f = model.function(f)
-    working = model.precision(params, dtype)
+    taken = as_jax(model)
+    f, working = taken.f, models.precision(taken.params, dtype)
     with _precision.enter(working):
-        params = model.cast(params, working)
-        first = model.points("x1", x1, working)
-        second = first if x2 is None else model.points("x2", x2, working)
-        model.check_pair(first, second)
+        params = models.cast(taken.params, working)
+        first = models.points("x1", x1, working)
+        second = first if x2 is None else models.points("x2", x2, working)
+        models.check_pair(first, second)
         size = sizes(f, params, first, output=output, method=method)
-        model.check_dtype(size.dtype, working)
+        models.check_dtype(size.dtype, working)
         check_rows(f, params, first, second)
         run = grams.engine(engine, workers)
         chunk, budget = share(grams.memory_budget(memory) // run.workers, size, max(len(first), len(second)))
@@ -101,7 +102,7 @@ def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray
     """What tells a kernel from others: f by its name and its values at the first points, all data by fingerprints."""
     leaves, structure = jax.tree.flatten(params)
     named = f if hasattr(f, "__qualname__") else type(f)
-    with _precision.enter(model.precision(params, None)):
+    with _precision.enter(models.precision(params, None)):
         values = f(params, first[:2])
     return {
         "f": f"{named.__module__}.{named.__qualname__}",
@@ -150,7 +151,7 @@ def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> N
     """`InputError` if `f` at two points is not `f` at each alone; tried once for every `f` and shapes."""
     others = (row for x in (x1, x2) for row in x if not np.array_equal(row, x1[0]))
     pair = np.stack([x1[0], next(others, x1[0])])
-    PROGRAMS.get(f, ("rows", *_shapes(params, x1)), lambda reference: model.check_rows(reference(), params, pair))
+    PROGRAMS.get(f, ("rows", *_shapes(params, x1)), lambda reference: models.check_rows(reference(), params, pair))
 
 
 def finite(result: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,13 +16,22 @@ from kernelregime.layers.rates import check_one_rate
 Function = Callable[[Any, Any], Any]
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=("value",), meta_fields=())
+@dataclass(frozen=True)
+class Frozen:
+    """A part of `params` that is not trained: running averages, say."""
+
+    value: Any
+
+
 @dataclass(frozen=True)
 class Parameters:
-    """A pytree of parameters as a flat list of leaves; `trained` are the numbers of the floating-point ones."""
+    """A pytree of parameters as a flat list of leaves; `trained` are the numbers of the floating-point ones that are not `frozen`."""
 
     leaves: list[Any]
     trained: tuple[int, ...]
     structure: Any
+    frozen: tuple[int, ...] = ()
 
     def replace(self, trained: Sequence[Any]) -> list[Any]:
         """All leaves, the floating-point ones replaced."""
@@ -49,10 +59,21 @@ def parameters(params: Any) -> Parameters:
             raise _checks.fail("params to hold arrays only", f"a leaf of type {type(leaf).__name__}", "close f over what is not trained")
         if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
             raise _checks.fail("real params", f"a leaf of dtype {leaf.dtype}", "write f in terms of real and imaginary parts")
-    trained = tuple(index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating))
+    floating = [index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    held = _held(params)
+    trained = tuple(index for index in floating if not held[index])
     if not trained:
         raise _checks.fail("params with floating-point arrays", f"{len(leaves)} leaves, none of them", "pass the trained parameters")
-    return Parameters(leaves, trained, structure)
+    return Parameters(leaves, trained, structure, tuple(index for index in floating if held[index]))
+
+
+def _held(params: Any) -> list[bool]:
+    """Of each leaf, whether it is in a `Frozen`."""
+
+    def frozen(node: Any) -> bool:
+        return isinstance(node, Frozen)
+
+    return jax.tree.leaves(jax.tree.map(lambda node: jax.tree.map(lambda _: frozen(node), node), params, is_leaf=frozen))
 
 
 def precision(params: Any, dtype: Any) -> np.dtype:
@@ -62,8 +83,7 @@ def precision(params: Any, dtype: Any) -> np.dtype:
 
 def in_precision(params: Any, dtype: np.dtype) -> Any:
     """`params`, arrays or shapes, with the floating-point leaves in `dtype`."""
-    held = parameters(params)
-    return held.rebuild([_leaf_in_precision(leaf, dtype) for leaf in held.values])
+    return _floating(params, lambda leaf: _leaf_in_precision(leaf, dtype))
 
 
 def _leaf_in_precision(leaf: Any, dtype: np.dtype) -> Any:
@@ -72,11 +92,22 @@ def _leaf_in_precision(leaf: Any, dtype: np.dtype) -> Any:
 
 def cast(params: Any, dtype: np.dtype) -> Any:
     """`params` with its floating-point leaves in `dtype`, on the device; `InputError` if one is NaN or infinite."""
+
+    def convert(leaf: Any) -> Any:
+        value = leaf if leaf.dtype == dtype else np.asarray(leaf).astype(dtype)
+        if not np.isfinite(np.asarray(value)).all():
+            raise _checks.fail("finite params", "NaN or infinite values", "look for divergence in training or at initialization")
+        return jnp.asarray(value)
+
+    return _floating(params, convert)
+
+
+def _floating(params: Any, change: Callable[[Any], Any]) -> Any:
+    """`params` with `change` made to the floating-point leaves, trained or not."""
     held = parameters(params)
-    leaves = [leaf if getattr(leaf, "dtype", None) == dtype else np.asarray(leaf).astype(dtype) for leaf in held.values]
-    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves):
-        raise _checks.fail("finite params", "NaN or infinite values", "look for divergence in training or at initialization")
-    return held.rebuild([jnp.asarray(leaf) for leaf in leaves])
+    chosen = {*held.trained, *held.frozen}
+    leaves = [change(leaf) if index in chosen else leaf for index, leaf in enumerate(held.leaves)]
+    return jax.tree.unflatten(held.structure, leaves)
 
 
 def points(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
