@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 @dataclass(frozen=True)
 class Model:
-    """`products` counts the parameters of which the kernel can be had from a product's input and gradient."""
+    """`products` counts the parameters, or slices of them, that enter by products alone."""
 
     f: Callable[[Any, Any], Any]
     shapes: dict[str, tuple[int, ...]]
@@ -151,7 +151,85 @@ def chosen_by_sign(p: Any, x: Any) -> Any:
     return jax.vmap(one)(x)
 
 
+def convolutions(p: Any, x: Any) -> Any:
+    names = ("NHWC", "HWIO", "NHWC")
+    h = lax.conv_general_dilated(x, p["s"], (2, 1), [(1, 0), (2, 1)], rhs_dilation=(1, 2), dimension_numbers=names) + p["b"]
+    h = lax.conv_general_dilated(jnp.tanh(h), p["g"], (1, 1), "SAME", dimension_numbers=names, feature_group_count=2)
+    h = lax.conv_transpose(jnp.tanh(h), p["t"], (2, 2), "SAME", dimension_numbers=names)
+    h = lax.conv_general_dilated(jnp.tanh(h), p["d"], (1, 1), "SAME", dimension_numbers=names, feature_group_count=h.shape[-1])
+    return h.mean((1, 2))
+
+
+def channels_first(p: Any, x: Any) -> Any:
+    h = lax.conv_general_dilated(x, 0.5 * p["w0"].transpose(3, 2, 0, 1), (1, 1), "SAME") - p["b0"][:, None, None]
+    h = jnp.tanh(h).transpose(0, 2, 3, 1).reshape(len(x), -1, h.shape[1])
+    return (jnp.tanh(h @ p["w1"] + p["b1"]) * h.mean(1, keepdims=True)[..., :1]).mean(1)
+
+
+def stacked(p: Any, x: Any) -> Any:
+    def layer(h: Any, each: Any) -> Any:
+        w, b, table = each
+        return jnp.tanh(h @ w / 2 + b + h @ p["all"] * table.sum()), h[:, :1]
+
+    h, seen = lax.scan(layer, x @ p["in"], (p["w"], p["b"], p["scale"]))
+    return jnp.concatenate([h[:, :2], seen[..., 0].T @ p["out"]], axis=1)
+
+
+def loop_in_loop(p: Any, x: Any) -> Any:
+    def outer(h: Any, w: Any) -> Any:
+        def inner(h: Any, _: Any) -> Any:
+            return jnp.tanh(-(h @ w) + p["b"] - h @ p["v"].T), None
+
+        return lax.scan(inner, h, None, length=3, reverse=True)[0], None
+
+    return lax.scan(outer, x, p["w"])[0][:, :2]
+
+
+def unrolled(p: Any, x: Any) -> Any:
+    h = jnp.zeros((len(x), len(p["w0"])), x.dtype)
+    for u in x.swapaxes(0, 1):
+        h = jnp.tanh(h @ p["w0"] - (u @ p["u0"] - p["b"]))
+    return h @ p["w0"][:, :2] - jnp.cos(h) @ p["w0"][:, :2]
+
+
+def of_slices(p: Any, x: Any) -> Any:
+    h = jnp.tanh(x @ p["w"][0] + p["w"][1, 0])
+    return h @ p["w"][2] + (p["w"][3] @ h.T).T + p["tail"][: x.shape[1]] * 0.5
+
+
+def transposed_slices(p: Any, x: Any) -> Any:
+    w = p["w"]
+    return jnp.tanh(x[:, :3] @ w[:3, 3:]) + jnp.sin(x[:, :3] @ w.T[:3, 3:])
+
+
+def language(p: Any, x: Any) -> Any:
+    h = 2 * p["table"][x] - p["place"][: x.shape[1]]
+    h = h + jax.nn.softmax(jnp.einsum("npi,hij,nqj->nhpq", h, p["qk"], h), axis=-1).sum(1) @ h
+    return (jnp.tanh(h) @ p["out"]).sum(1)
+
+
+def outside(p: Any, x: Any) -> Any:
+    kept = p["table"].at[x].get(mode="fill", fill_value=0) + p["table"].at[x].get(mode="clip")
+    return jnp.tanh(kept.sum(1)) @ p["out"]
+
+
+def heads(p: Any, x: Any) -> Any:
+    return jnp.tanh(jnp.einsum("npk,hki->hpni", x, p["w0"]) + p["b0"][:, None, None]).sum((0, 1)) @ p["w1"]
+
+
 MODELS = {
+    "convolutions": Model(
+        convolutions, {"s": (2, 2, 2, 4), "b": (4,), "g": (3, 1, 2, 6), "t": (2, 2, 6, 3), "d": (2, 2, 1, 6)}, 4, (5, 4, 2)
+    ),
+    "channels first": Model(channels_first, {"w0": (3, 3, 2, 4), "b0": (4,), "w1": (4, 3), "b1": (3,)}, 2, point=(2, 4, 3)),
+    "stacked layers": Model(stacked, {"in": (4, 6), "w": (3, 6, 6), "b": (3, 6), "scale": (3, 2), "all": (6, 6), "out": (3, 2)}, 4),
+    "loop in a loop": Model(loop_in_loop, {"w": (2, 4, 4), "b": (4,), "v": (4, 4)}, 2),
+    "unrolled loop": Model(unrolled, {"w0": (5, 5), "u0": (3, 5), "b": (5,)}, 1, point=(4, 3)),
+    "slices of one array": Model(of_slices, {"w": (4, 4, 4), "tail": (9,)}, 3),
+    "transposed slices": Model(transposed_slices, {"w": (6, 6)}, 0),
+    "language model": Model(language, {"table": (7, 5), "place": (9, 5), "qk": (2, 5, 5), "out": (5, 2)}, 3, point=(3,), integers=7),
+    "indices outside": Model(outside, {"table": (5, 4), "out": (4, 2)}, 2, point=(3,), integers=7),
+    "heads": Model(heads, {"w0": (2, 4, 3), "b0": (2, 3), "w1": (3, 2)}, 2, point=(3, 4)),
     "mlp": Model(mlp, {"w0": (4, 6), "b0": (6,), "w1": (6, 5), "b1": (5,), "w2": (5, 3), "b2": (3,)}, 3),
     "weights on the left, column points": Model(left, {"w0": (6, 4), "b0": (6,), "w1": (2, 6)}, 2),
     "one point at a time inside": Model(per_point, {"w0": (6, 4), "b0": (6,), "w1": (3, 6), "b1": (3,)}, 2),
@@ -163,11 +241,11 @@ MODELS = {
         lambda p, x: jnp.tanh(x @ (np.resize(MASK, p["w0"].shape) * p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1
     ),
     "layer norm": Model(layer_norm, {"w0": (4, 6), "b0": (6,), "gain": (6,), "shift": (6,), "w1": (6, 2)}, 2),
-    "convolution": Model(convolution, {"w0": (3, 3, 2, 4), "b0": (4,), "w1": (4, 3)}, 1, point=(4, 4, 2)),
-    "several positions": Model(lambda p, x: jnp.tanh(x @ p["w0"]).mean(1) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1, point=(3, 4)),
-    "scan": Model(recurrent, {"w0": (5, 5), "u0": (3, 5), "w1": (5, 2)}, 1, point=(4, 3)),
+    "convolution": Model(convolution, {"w0": (3, 3, 2, 4), "b0": (4,), "w1": (4, 3)}, 2, point=(4, 4, 2)),
+    "several positions": Model(lambda p, x: jnp.tanh(x @ p["w0"]).mean(1) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 2, point=(3, 4)),
+    "scan": Model(recurrent, {"w0": (5, 5), "u0": (3, 5), "w1": (5, 2)}, 3, point=(4, 3)),
     "branches": Model(chosen_by_sign, {"w0": (4, 6), "w1": (4, 6), "w2": (6, 2)}, 1),
-    "embedding": Model(lambda p, x: jnp.tanh(p["table"][x].sum(1)) @ p["w0"], {"table": (7, 5), "w0": (5, 2)}, 1, point=(3,), integers=7),
+    "embedding": Model(lambda p, x: jnp.tanh(p["table"][x].sum(1)) @ p["w0"], {"table": (7, 5), "w0": (5, 2)}, 2, point=(3,), integers=7),
     "one-hot tokens": Model(
         lambda p, x: jnp.tanh(jax.nn.one_hot(x, len(p["w0"])) @ p["w0"]) @ p["w1"], {"w0": (7, 5), "w1": (5, 2)}, 2, (), 7
     ),
@@ -183,17 +261,17 @@ MODELS = {
     "updates of low rank": Model(
         low_rank,
         {"w": (6, 6), "o": (6, 1)} | {f"a{i}": (6, 1) for i in range(3)} | {f"b{i}": (1, 6) for i in range(3)},
-        1,
+        2,
         point=(6,),
     ),
-    "attention": Model(attention, {"q": (4, 4), "k": (4, 4), "v": (4, 4), "u": (4, 6), "o": (4, 2)}, 1, point=(3, 4)),
+    "attention": Model(attention, {"q": (4, 4), "k": (4, 4), "v": (4, 4), "u": (4, 6), "o": (4, 2)}, 4, point=(3, 4)),
     "scale that is trained": Model(lambda p, x: jnp.tanh(x @ (p["g"] * p["w0"] / p["s"])), {"g": (), "w0": (4, 3), "s": (1,)}, 1),
     "scale that is a point's": Model(lambda p, x: jnp.tanh(x.sum(1, keepdims=True) * (x @ p["w0"])), {"w0": (4, 3)}, 1),
     "one number a point": Model(lambda p, x: jnp.tanh(x @ p["w0"]) @ p["v"], {"w0": (4, 6), "v": (6,)}, 2),
     "output without parameters": Model(lambda p, x: jnp.tanh(x), {"w0": (4, 3)}, 0),
     "output that is a parameter": Model(lambda p, x: 0 * x[:, : len(p["b"])] + 2 * p["b"] + x[:, :1] * p["b"], {"b": (3,)}, 0),
     "unused branch": Model(lambda p, x: (x @ p["w0"], jnp.sin(x @ p["w0"]))[0], {"w0": (4, 3), "w1": (2, 2)}, 1),
-    "matrices side by side": Model(lambda p, x: jnp.tanh(jnp.einsum("nki,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 0, (3, 4)),
+    "matrices side by side": Model(lambda p, x: jnp.tanh(jnp.einsum("nki,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 1, (3, 4)),
     "matrix with three axes": Model(lambda p, x: jnp.tanh(jnp.einsum("ni,kij->nkj", x, p["w0"])).sum(1), {"w0": (3, 4, 2)}, 1),
     "scalar product": Model(lambda p, x: p["a"] * jnp.tanh(x * p["c"]).sum(1), {"a": (), "c": ()}, 0),
 }

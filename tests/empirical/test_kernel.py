@@ -5,7 +5,7 @@ import pytest
 
 from kernelregime import empirical, networks
 from kernelregime._checks import InputError
-from kernelregime.empirical import ntk_function
+from kernelregime.empirical import gram, kernel, ntk_function, plan
 
 ROUNDING = 1e-12
 
@@ -101,14 +101,66 @@ def test_structured_kernel_forms_no_jacobian_of_a_matrix(models):
 
 
 def test_kernel_of_a_function_without_products_uses_its_jacobian(models):
-    model = models["convolution"]
-    params, x = {"w0": model.params(dtype="float32")["w0"]}, model.points(2, dtype="float32")
-
-    def f(p, x):
-        return model.f(p | {"b0": 0.0, "w1": jnp.ones((4, 1))}, x)
-
-    auto, jacobian = (str(jax.make_jaxpr(ntk_function(f, method=method))(params, x)) for method in ("auto", "jacobian"))
+    model = models["scalar product"]
+    params, x = model.params(dtype="float32"), model.points(2, dtype="float32")
+    auto, jacobian = (str(jax.make_jaxpr(ntk_function(model.f, method=method))(params, x)) for method in ("auto", "jacobian"))
     assert auto == jacobian
+
+
+@pytest.mark.parametrize("form", ["gram", "jacobian"])
+@pytest.mark.parametrize("name", ["convolutions", "stacked layers", "loop in a loop", "attention", "language model", "unrolled loop"])
+def test_both_forms_of_a_product_with_several_positions_give_the_sum_over_all_parameters(models, name, form, by_definition, jit):
+    model = models[name]
+    with jax.enable_x64(True):
+        params, x = model.params(), model.points(5)
+        found = gram.analysed(model.f, params, x, "full")
+        forms = tuple(form if form in [one.form for one in plan.ways(group)] else plan.ways(group)[0].form for group in found.groups)
+        assert form in forms
+
+        def kernels(p):
+            options = {output: kernel.Options(output, "structured", forms=forms) for output in ("full", "diagonal", "trace")}
+            return {output: kernel.parts(model.f, p, x[:2], x[2:], chosen)[0] for output, chosen in options.items()}
+
+        ours, reference = jit(lambda p: (kernels(p), by_definition(model.f, p, x[:2], x[2:])))(params)
+        assert agree(ours["full"], reference)
+        assert agree(ours["diagonal"], jnp.einsum("ijoo->ijo", reference))
+        assert agree(ours["trace"], jnp.einsum("ijoo->ij", reference) / reference.shape[-1])
+
+
+@pytest.mark.parametrize("name", ["mlp", "custom vjp", "embedding", "stacked layers", "branches"])
+def test_products_along_gradients_give_the_sum_over_all_parameters(models, name, by_definition, jit):
+    model = models[name]
+    with jax.enable_x64(True):
+        params, x = model.params(), model.points(5)
+
+        def kernels(p):
+            return {output: ntk_function(model.f, output=output, method="products")(p, x[:2], x[2:]) for output in kernel.OUTPUTS}
+
+        ours, reference = jit(lambda p: (kernels(p), by_definition(model.f, p, x[:2], x[2:])))(params)
+        assert agree(ours["full"], reference)
+        assert agree(ours["diagonal"], jnp.einsum("ijoo->ijo", reference))
+        assert agree(ours["trace"], jnp.einsum("ijoo->ij", reference) / reference.shape[-1])
+        assert agree(ours["pseudo"], reference.sum((2, 3)) / reference.shape[-1])
+
+
+@pytest.mark.parametrize("method", ["auto", "jacobian"])
+def test_parts_of_all_leaves_add_up_and_are_the_kernels_of_each_alone(models, method, by_definition, jit):
+    for name in ("slices of one array", "layer norm", "language model", "unused branch"):
+        model = models[name]
+        with jax.enable_x64(True):
+            params, x = model.params(), model.points(4)
+
+            def parts(p, model=model, x=x):
+                return kernel.parts(model.f, p, x[:2], x[2:], kernel.Options("full", method, apart=True))
+
+            def alone(p, model=model, x=x):
+                leaves = sorted(p)
+                return [by_definition(lambda q, x, leaf=leaf: model.f(p | q, x), {leaf: p[leaf]}, x[:2], x[2:]) for leaf in leaves]
+
+            ours, reference = jit(lambda p: (parts(p), alone(p)))(params)
+            assert len(ours) == len(params)
+            for one, other in zip(ours, reference, strict=True):
+                assert agree(one, other)
 
 
 def test_batching_over_seeds_gives_the_kernel_of_every_seed(models, jit):

@@ -10,6 +10,8 @@ import numpy as np
 from jax.extend import core
 
 from kernelregime.empirical import kernel, model
+from kernelregime.empirical.contraction import contract
+from kernelregime.empirical.kernel import Options
 from kernelregime.empirical.model import Function
 from kernelregime.empirical.program import INLINED
 
@@ -41,20 +43,32 @@ class Footprint:
     bytes_of_parameters: float
 
 
-def footprint(f: Function, params: Any, point: Any, *, output: str, method: str) -> Footprint:
+def footprint(f: Function, params: Any, point: Any, options: Options) -> Footprint:
     """The footprint of the kernel of `f` at parameters and a point of these shapes; `InputError` where the shapes of `f` do not fit."""
     result = model.outputs(f, params, point)
     points = jax.ShapeDtypeStruct((POINTS, *point.shape), point.dtype)
-    trace = jax.make_jaxpr(lambda params, x: kernel.gradients(kernel.finder(f, params, x, method), x), return_shape=True)
+    f, output = kernel.one_output(f, options.output)
+    if options.method == "products":
+        return _of_products(f, params, points, output, result)
+    trace = jax.make_jaxpr(lambda params, x: kernel.gradients(kernel.finder(f, params, x, options)[0], x), return_shape=True)
     finding, found = trace(params, points)
-    contracting = jax.make_jaxpr(lambda rows: kernel.contract(rows, rows, output))(found)
+    contracting = jax.make_jaxpr(lambda rows: contract(rows, rows, output, apart=options.apart))(found)
     inputs = finding.jaxpr.invars
     parameters, own, _ = _bytes(inputs)
     once, sought, _ = _peak(finding.jaxpr)
     _, kept, _ = _bytes(contracting.jaxpr.invars)
-    _, _, by_pair = _peak(contracting.jaxpr)
-    sizes = (OVERLAP * once, OVERLAP * (own + sought), OVERLAP * (own + kept), by_pair, parameters)
+    _, row, by_pair = _peak(contracting.jaxpr)  # one row of the kernel, where that is found by itself
+    kept += row
+    sizes = (OVERLAP * once, OVERLAP * (own + max(sought, kept)), OVERLAP * (own + kept), by_pair, parameters)
     return Footprint(result.size, result.dtype, *map(float, sizes))
+
+
+def _of_products(f: Function, params: Any, points: Any, output: str, result: Any) -> Footprint:
+    """Of NTK-vector products: nothing is kept of a point; a gradient at a time counts as what depends on parameters alone."""
+    traced = jax.make_jaxpr(lambda params, x: kernel.by_products(f, params, x, x, output))(params, points)
+    parameters, own, _ = _bytes(traced.jaxpr.invars)
+    once, sought, by_pair = _peak(traced.jaxpr)
+    return Footprint(result.size, result.dtype, *map(float, (OVERLAP * once, OVERLAP * (own + sought), OVERLAP * own, by_pair, parameters)))
 
 
 def _peak(jaxpr: Any) -> np.ndarray:

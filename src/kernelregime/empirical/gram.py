@@ -3,12 +3,15 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Num, PyTree
+from jaxtyping import Num, PyTree
 
 from kernelregime import _checks, _precision, grams
 from kernelregime.empirical import kernel
@@ -16,11 +19,13 @@ from kernelregime.empirical import model as models
 from kernelregime.empirical.adapters import as_jax
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.footprint import Footprint, footprint
+from kernelregime.empirical.kernel import Options
 from kernelregime.empirical.model import Function
+from kernelregime.empirical.plan import Analysis, analysis, program_of
 from kernelregime.grams import identity
 
-_MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
-_AXES = {"trace": (), "diagonal": ("output",), "full": ("output1", "output2")}
+_MIRROR = {"trace": (1, 0), "pseudo": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
+_AXES = {"trace": (), "pseudo": (), "diagonal": ("output",), "full": ("output1", "output2")}
 
 
 def ntk(
@@ -29,6 +34,7 @@ def ntk(
     x2: Num[ArrayLike, "N2 ..."] | None = None,
     *,
     output: str = "trace",
+    by_layer: bool = False,
     method: str = "auto",
     memory: int | None = None,
     dtype: Any = None,
@@ -36,16 +42,17 @@ def ntk(
     workers: int | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Float[np.ndarray, "N1 N2 ..."]:
+) -> Any:
     """The empirical neural tangent kernel of anyone's network, for any number of points.
 
-    Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
+    Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the trained parameters.
 
-    `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, x (N, ...), outputs (N,) or (N, O), each
-    row on its own; or a bound Flax linen module, an NNX or Equinox module.
+    `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, of which floating-point leaves are
+    trained, x (N, ...), outputs (N,) or (N, O), each row on its own; or a bound Flax linen module, an NNX or Equinox module.
     `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
-    infinite-width kernel; "full";
-    "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
+    infinite-width kernel; "full"; "diagonal", Θ_oo; "pseudo", the kernel of Σ_o f_o/√O. `by_layer`: the kernel of every group of
+    parameters, which add up to the whole. `method`: "jacobian", "structured", "products" or "auto", as in `ntk_function`; all agree to
+    rounding; "auto" takes products where nothing else fits into the memory. What it chose: `explain`.
     `memory`: bytes for what is computed at one time, the parameters and the whole result apart (default: half of the free memory of
     the device or host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast
     (default: that of params; half precision counts as float32). `engine`: "threads", "processes", "dask" or "dask:tcp://HOST:PORT",
@@ -53,7 +60,8 @@ def ntk(
     stopped goes on; see `grams.assemble`. `progress(done, total)` is called after every tile. The compiled program is kept with `f`:
     further calls with the same `f` and shapes do not trace it again.
 
-    Returns: array (N1, N2) for "trace", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal"; with a store an
+    Returns: array (N1, N2) for "trace" and "pseudo", (N1, N2, O, O) for "full" (axes n1, n2, o1, o2), (N1, N2, O) for "diagonal"; by
+    layer, such arrays by the dotted path of the parameters' parent, or of the parameter itself if it has none. With a store an
     `xarray.DataArray` that reads what is used when it is used.
     Raises: `InputError` for NaN or infinite params, points or kernels, for shapes that do not fit, for an f that does not compute in
     `dtype` or whose rows depend on one another, and for a budget too small for a pair of points.
@@ -64,8 +72,43 @@ def ntk(
     array([[1., 0.],
            [0., 1.]])
     """
+    task = prepare(
+        model, x1, x2, output=output, by_layer=by_layer, method=method, memory=memory, dtype=dtype, engine=engine, workers=workers
+    )
+    result = grams.assemble(task.problem, memory=task.memory, engine=engine, workers=workers, store=store, progress=progress)
+    return dict(result.matrices) if by_layer else result.matrices["ntk"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kernel that is about to be computed: what for, how, and what it takes."""
+
+    problem: grams.Problem
+    memory: int
+    options: Options
+    analysis: Analysis
+    names: tuple[str, ...]
+    size: Footprint
+
+
+def prepare(
+    model: Any,
+    x1: Any,
+    x2: Any,
+    *,
+    output: str,
+    by_layer: bool,
+    method: str,
+    memory: int | None,
+    dtype: Any,
+    engine: str = "threads",
+    workers: int | None = None,
+) -> Task:
+    """What `ntk` is to compute, checked, and the way it is going to."""
     _checks.one_of("output", output, kernel.OUTPUTS)
     _checks.one_of("method", method, kernel.METHODS)
+    if by_layer and method == "products":
+        raise _checks.fail("another method for kernels by layer", "method='products'", "products give the sum over all parameters alone")
     taken = as_jax(model)
     f, working = taken.f, models.precision(taken.params, dtype)
     with _precision.enter(working):
@@ -73,32 +116,63 @@ def ntk(
         first = models.points("x1", x1, working)
         second = first if x2 is None else models.points("x2", x2, working)
         models.check_pair(first, second)
-        size = sizes(f, params, first, output=output, method=method)
-        models.check_dtype(size.dtype, working)
+        found = analysed(f, params, first, output)
+        models.check_dtype(found.dtype, working)
         check_rows(f, params, first, second)
         run = grams.engine(engine, workers)
-        chunk, budget = share(grams.memory_budget(memory) // run.workers, size, max(len(first), len(second)))
-    result = grams.assemble(
-        grams.Problem(
-            _Tiles(f, output, method, chunk, params, first, None if x2 is None else second, working),
-            len(first),
-            None if x2 is None else len(second),
-            outputs={"ntk": grams.Output(kernel.tail(output, size.outputs), _MIRROR[output], _AXES[output])},
-            dtype=working,
-            bytes_per_pair=size.bytes_per_pair,
-            bytes_per_point=size.bytes_kept_per_point if chunk else size.bytes_per_point,
-            identity=lambda: _identity(f, params, first, None if x2 is None else second, output),
-        ),
-        memory=budget * run.workers,
-        engine=engine,
-        workers=workers,
-        store=store,
-        progress=progress,
+        options, size, chunk, budget = _way(
+            f, params, first, Options(output, method, by_layer), found, memory=grams.memory_budget(memory) // run.workers, n=len(second)
+        )
+    names = tuple(dict.fromkeys(trained_groups(params))) if by_layer else ("ntk",)
+    form = grams.Output(kernel.tail(output, found.outputs), _MIRROR[output], _AXES[output])
+    tiles = _Tiles(f, options, names, chunk, params, first, None if x2 is None else second, working)
+    problem = grams.Problem(
+        tiles,
+        len(first),
+        None if x2 is None else len(second),
+        outputs=dict.fromkeys(names, form),
+        dtype=working,
+        bytes_per_pair=size.bytes_per_pair,
+        bytes_per_point=size.bytes_kept_per_point if chunk else size.bytes_per_point,
+        identity=lambda: _identity(f, params, first, None if x2 is None else second, output, by_layer=by_layer),
     )
-    return result.matrices["ntk"]
+    return Task(problem, budget * run.workers, options, found, names, size)
 
 
-def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray | None, output: str) -> dict[str, Any]:
+def _way(
+    f: Function, params: PyTree, x: np.ndarray, options: Options, found: Analysis, *, memory: int, n: int
+) -> tuple[Options, Footprint, int | None, int]:
+    """The options with the forms of the products, what they take, how many gradients to find at one time, and the rest of the memory."""
+    points = max(len(x), n)
+    if options.method != "products":
+        chosen = with_forms(options, found, points=points, memory=memory / 2)
+        size = sizes(f, params, x, chosen)
+        if fits(memory, size) or options.method != "auto" or options.apart:
+            return chosen, size, *share(memory, size, points)
+    chosen = options._replace(method="products")
+    size = sizes(f, params, x, chosen)
+    return chosen, size, *share(memory, size, points)
+
+
+def with_forms(options: Options, found: Analysis, *, points: int, memory: float | None = None) -> Options:
+    """The options with the forms of the products for so many points, and bytes for gradients."""
+    if options.method == "products":
+        return options
+    forms = found.forms(options.method, options.output, points=points, memory=memory)
+    return options._replace(method="jacobian") if forms is None else options._replace(method="structured", forms=forms)
+
+
+def trained_groups(params: PyTree) -> tuple[str, ...]:
+    """The group of each trained leaf: the dotted path of its parent, or of itself at the top."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    return tuple(_group(paths[index]) for index in models.parameters(params).trained)
+
+
+def _group(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path[:-1] if len(path) > 1 else path, simple=True, separator=".") or "params"
+
+
+def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray | None, output: str, *, by_layer: bool) -> dict[str, Any]:
     """What tells a kernel from others: f by its name and its values at the first points, all data by fingerprints."""
     leaves, structure = jax.tree.flatten(params)
     named = f if hasattr(f, "__qualname__") else type(f)
@@ -111,22 +185,43 @@ def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray
         "x1": identity.fingerprint(first),
         "x2": None if second is None else identity.fingerprint(second),
         "output": output,
+        **({"by_layer": True} if by_layer else {}),
     }
 
 
-def sizes(f: Function, params: PyTree, x: Any, *, output: str, method: str) -> Footprint:
+def analysed(f: Function, params: PyTree, x: Any, output: str) -> Analysis:
+    """How the parameters of `f` enter, kept with `f`: finding it traces `f`."""
+
+    def build(reference: Callable[[], Function]) -> Analysis:
+        held, point = models.parameters(params), _point(x)
+        models.outputs(reference(), params, point)
+        return analysis(program_of(kernel.one_output(reference(), output)[0], held, point), held.trained)
+
+    return PROGRAMS.get(f, ("analysis", output == "pseudo", *_shapes(params, x)), build)
+
+
+def sizes(f: Function, params: PyTree, x: Any, options: Options) -> Footprint:
     """The footprint of the kernel, kept with `f`: finding it traces `f`."""
+    return PROGRAMS.get(f, (options, *_shapes(params, x)), lambda reference: footprint(reference(), params, _point(x), options))
 
-    def build(reference: Callable[[], Function]) -> Footprint:
-        point = jax.eval_shape(lambda points: points[0], x)  # the dtype JAX gives the points: without 64 bits it has no int64
-        return footprint(reference(), params, point, output=output, method=method)
 
-    return PROGRAMS.get(f, (output, method, *_shapes(params, x)), build)
+def _point(x: Any) -> Any:
+    return jax.eval_shape(lambda points: points[0], x)  # the dtype JAX gives the points: without 64 bits it has no int64
 
 
 def _shapes(params: PyTree, x: Any) -> tuple[Any, ...]:
     leaves, structure = jax.tree.flatten(params)
     return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves), x.shape[1:], str(x.dtype)
+
+
+def least(size: Footprint) -> int:
+    """Bytes for one pair of points."""
+    return math.ceil(size.bytes_once + 2 * size.bytes_per_point + 2 * size.bytes_kept_per_point + size.bytes_per_pair)
+
+
+def fits(memory: int, size: Footprint) -> bool:
+    """Whether at least a pair of points does."""
+    return least(size) <= memory
 
 
 def share(memory: int | None, size: Footprint, n: int) -> tuple[int | None, int]:
@@ -135,9 +230,8 @@ def share(memory: int | None, size: Footprint, n: int) -> tuple[int | None, int]
     Where not all points fit, and gradients need more memory while they are found than while they wait, they are found in one half of
     it and wait in the other.
     """
-    given = grams.memory_budget(memory)
-    side = 2 * size.bytes_per_point  # a point of the rows and one of the columns
-    need = math.ceil(size.bytes_once + side + 2 * size.bytes_kept_per_point + size.bytes_per_pair)
+    given, side = grams.memory_budget(memory), 2 * size.bytes_per_point  # a point of the rows and one of the columns
+    need = least(size)
     if given < need:
         raise _checks.fail(f"a memory budget of at least {need} bytes (one pair of points)", f"{given} bytes", "give a larger memory=")
     left = given - size.bytes_once
@@ -162,13 +256,8 @@ def finite(result: np.ndarray) -> np.ndarray:
     return result
 
 
-def _compile(reference: Callable[[], Function], output: str, method: str, chunk: int | None) -> Callable[..., Any]:
-    def compute(params: Any, x1: Any, x2: Any) -> Any:
-        find = kernel.finder(reference(), params, x1, method)
-        rows = kernel.gradients(find, x1, chunk=chunk)
-        return kernel.contract(rows, rows if x2 is None else kernel.gradients(find, x2, chunk=chunk), output)
-
-    return jax.jit(compute)
+def _compile(reference: Callable[[], Function], options: Options, chunk: int | None) -> Callable[..., Any]:
+    return jax.jit(lambda params, x1, x2: kernel.parts(reference(), params, x1, x2, options, chunk=chunk))
 
 
 class _Tiles:
@@ -177,15 +266,16 @@ class _Tiles:
     def __init__(
         self,
         f: Function,
-        output: str,
-        method: str,
+        options: Options,
+        names: tuple[str, ...],
         chunk: int | None,
         params: Any,
         first: np.ndarray,
         second: np.ndarray | None,
         dtype: np.dtype,
     ) -> None:
-        self.f, self.options, self.params, self.first, self.second, self.dtype = f, (output, method, chunk), params, first, second, dtype
+        self.f, self.options, self.names, self.dtype = f, (options, chunk), names, dtype
+        self.params, self.first, self.second = params, first, second
         self.shape = (0, 0)
         self.compute: Callable[..., Any] | None = None
 
@@ -203,8 +293,10 @@ class _Tiles:
             x2 = _padded((self.first if self.second is None else self.second)[columns], width)
         with _precision.enter(self.dtype):
             self.compute = self.compute or PROGRAMS.get(self.f, self.options, lambda reference: _compile(reference, *self.options))
-            block = _precision.to_host(self.compute(self.params, x1, x2), self.dtype)
-        return grams.Block({"ntk": finite(block[: counts[0], : counts[1]])})
+            parts = [_precision.to_host(part, self.dtype)[: counts[0], : counts[1]] for part in self.compute(self.params, x1, x2)]
+            groups = self.names * len(parts) if len(self.names) == 1 else trained_groups(self.params)
+        blocks = {name: reduce(add, (part for part, group in zip(parts, groups, strict=True) if group == name)) for name in self.names}
+        return grams.Block({name: finite(block) for name, block in blocks.items()})
 
 
 def _padded(x: np.ndarray, rows: int) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,37 +14,25 @@ from jaxtyping import Array, Float, Num, PyTree
 
 from kernelregime import _checks
 from kernelregime.empirical import model
+from kernelregime.empirical.arrangement import Indices, arranged
+from kernelregime.empirical.contraction import Gradients, Indexed, contract
+from kernelregime.empirical.entrances import NEGATIVE, Use
 from kernelregime.empirical.model import Function, Parameters
-from kernelregime.empirical.program import Entrance, Program, trace
+from kernelregime.empirical.plan import Form, Group, analysis, program_of, shape_of_point, wanted
+from kernelregime.empirical.program import Program, Value
 from kernelregime.layers import Layer
 
-OUTPUTS = ("trace", "full", "diagonal")
-METHODS = ("auto", "jacobian", "structured")
-# From the axes (i, j), (o, i, j) and (i, o, j, p) of the products to rows, columns, outputs.
-_ORDER = {"trace": (0, 1), "diagonal": (1, 2, 0), "full": (0, 2, 1, 3)}
+OUTPUTS = ("trace", "full", "diagonal", "pseudo")
+METHODS = ("auto", "jacobian", "structured", "products")
 
 
-@dataclass(frozen=True)
-class Gradients:
-    """Gradients of N points with respect to the parameters that enter at one place, as products of two factors.
+class Options(NamedTuple):
+    """How a kernel is found: `output`, `method` as in `ntk_function`; whether each parameter `apart`; the form of each group, if chosen."""
 
-    `signals` (N, O, M): the gradients of the outputs with respect to the value at that place. `sources`: for every parameter
-    that enters there, what it is multiplied with, (N, K); ones, K = 1, for a parameter that is only added.
-    """
-
-    sources: tuple[Array, ...]
-    signals: Array
-
-
-jax.tree_util.register_dataclass(Gradients, ["sources", "signals"], [])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How gradients are found: through the model's program, or (`program=None`) by JAX's Jacobian of every parameter."""
-
-    program: Program | None
-    sites: dict[int, list[Entrance]]
+    output: str = "trace"
+    method: str = "auto"
+    apart: bool = False
+    forms: tuple[Form, ...] | None = None
 
 
 def ntk_function(f: Function | Layer, *, output: str = "trace", method: str = "auto") -> Callable[..., Array]:
@@ -53,11 +41,13 @@ def ntk_function(f: Function | Layer, *, output: str = "trace", method: str = "a
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
 
     `f(params, x)`, or a network, whose `apply` it is: params any pytree, x (N, ...), outputs (N,) or (N, O), each row on its own.
-    `output`: "trace", (N1, N2), the mean over outputs (1/O) Σ_o Θ_oo; "full", (N1, N2, O, O); "diagonal", (N1, N2, O). `method`:
-    "jacobian" contracts the Jacobian of every parameter; "structured" never forms the Jacobian of a parameter that enters by one matrix
-    product with one position per point, (h·h')(δ·δ') with the product's input h and the gradient δ there, and does as "jacobian" for
-    every other parameter;
-    "auto" is "structured" where there is such a parameter. All agree to rounding.
+    `output`: "trace", (N1, N2), the mean over outputs (1/O) Σ_o Θ_oo; "full", (N1, N2, O, O); "diagonal", (N1, N2, O); "pseudo",
+    (N1, N2), the kernel of the one output Σ_o f_o/√O, (1/O) Σ_oo' Θ_oo' (Mohamadi et al. 2023). `method`:
+    "jacobian" contracts the Jacobian of every parameter; "structured" takes a parameter apart that enters by matrix products or
+    convolutions, inside of loops too: its gradient is Σ_p h_p ⊗ δ_p with the inputs h and the gradients δ at positions p, so that
+    its part of Θ is Σ_pp' (h_p·h'_p')(δ_p·δ'_p'), or the product of these sums, whichever is cheaper; every other parameter as
+    "jacobian"; "auto" is "structured" where there is such a parameter; "products" forms no gradient of more than one output: a
+    column of Θ is the derivative of f along a gradient, J(Jᵀe), which takes little memory and long. All agree to rounding.
 
     Returns: g, which can be jitted, batched over params (vmap) and differentiated; it follows the dtype of f, and JAX's matmul
     precision. x2=None stands for x1. Raises: `InputError` for an unknown option and, from g, for shapes that do not fit.
@@ -70,26 +60,60 @@ def ntk_function(f: Function | Layer, *, output: str = "trace", method: str = "a
 
     def kernel(params: PyTree, x1: Num[ArrayLike, "N1 ..."], x2: Num[ArrayLike, "N2 ..."] | None = None) -> Float[Array, "N1 N2 ..."]:
         first = jnp.asarray(x1)
-        second = first if x2 is None else jnp.asarray(x2)
-        model.check_pair(first, second)
-        find = finder(f, params, first, method)
-        rows = gradients(find, first)
-        return contract(rows, rows if x2 is None else gradients(find, second), output)
+        second = None if x2 is None else jnp.asarray(x2)
+        model.check_pair(first, first if second is None else second)
+        return reduce(add, parts(f, params, first, second, Options(output, method)))
 
     return kernel
 
 
-def finder(f: Function, params: PyTree, x: Any, method: str) -> Callable[[Array], list[Gradients]]:
-    """The function that finds the gradients at one point (without the axis N), for points as in `x`."""
-    held, point = model.parameters(params), jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+def parts(f: Function, params: PyTree, x1: Array, x2: Array | None, options: Options, *, chunk: int | None = None) -> list[Array]:
+    """The kernel, as a list of one, or with `apart` the part of every trained leaf; gradients of `chunk` points at a time."""
+    f, output = one_output(f, options.output)
+    if options.method == "products":
+        return [by_products(f, params, x1, x1 if x2 is None else x2, output)]
+    find, leaves = finder(f, params, x1, options)
+    rows = gradients(find, x1, chunk=chunk)
+    columns = rows if x2 is None else gradients(find, x2, chunk=chunk)
+    if not options.apart:
+        return [contract(rows, columns, output)]
+    found = contract(rows, columns, output, apart=True)
+    by_leaf: dict[int, Array] = {}
+    for leaf, part in zip(leaves, found, strict=True):
+        by_leaf[leaf] = by_leaf[leaf] + part if leaf in by_leaf else part
+    none = jnp.zeros_like(found[0])
+    return [by_leaf.get(leaf, none) for leaf in model.parameters(params).trained]
+
+
+def one_output(f: Function, output: str) -> tuple[Function, str]:
+    """`f` with Σ_o f_o/√O in place of its outputs, and "trace", for "pseudo"; else both as they are."""
+    if output != "pseudo":
+        return f, output
+
+    def summed(params: Any, x: Any) -> Any:
+        out = f(params, x)
+        return out if out.ndim == 1 else out.sum(axis=-1) / math.sqrt(out.shape[-1])
+
+    return summed, "trace"
+
+
+def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Callable[[Array], list[Gradients]], list[int]]:
+    """The function that finds the gradients at one point (without the axis N), for points as in `x`; and which leaf each source is of."""
+    held, point = model.parameters(params), shape_of_point(x)
     result = model.outputs(f, params, point)
-    chosen = plan(f, held, point, method)
-    program = chosen.program
-    if program is None:
-        return lambda point: _jacobians(model.single(f, held), held, point)
-    if not chosen.sites:
-        return lambda point: [Gradients((jnp.ones(1, result.dtype),), jnp.zeros((result.size, 1), result.dtype))]
-    return lambda point: _signals(program, chosen.sites, held, point)
+    whole = (lambda point: _jacobians(model.single(f, held), held, point)), list(held.trained)
+    if options.method == "jacobian":
+        return whole
+    program = program_of(f, held, point)
+    found = analysis(program, held.trained)
+    forms = options.forms or found.forms(options.method, options.output, points=len(x))
+    if forms is None:
+        return whole
+    groups = [replace(group, form=form) for group, form in zip(found.groups, forms, strict=True)]
+    if not groups:
+        one, none = jnp.ones((1, 1, 1), result.dtype), jnp.zeros((result.size, 1, 1, 1), result.dtype)
+        return (lambda point: [Gradients((one,), none)]), [held.trained[0]]
+    return (lambda point: _signals(program, groups, held, point)), [member.leaf for group in groups for member in group.members]
 
 
 def gradients(find: Callable[[Array], list[Gradients]], x: Array, *, chunk: int | None = None) -> list[Gradients]:
@@ -103,28 +127,39 @@ def gradients(find: Callable[[Array], list[Gradients]], x: Array, *, chunk: int 
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], jax.lax.map(jax.vmap(find), filled))
 
 
-def contract(rows: list[Gradients], columns: list[Gradients], output: str) -> Float[Array, "N1 N2 ..."]:
-    """The kernel from the gradients of both sets of points."""
-    parts = [_contract(r, c, output) for r, c in zip(rows, columns, strict=True)]
-    return reduce(add, parts).transpose(_ORDER[output])
+def by_products(f: Function, params: PyTree, x1: Array, x2: Array, output: str) -> Array:
+    """The kernel column by column: for each point and output of `x2` its gradient, and the derivative of f along it at all `x1`."""
+    held = model.parameters(params)
+    single, forms = model.single(f, held), model.outputs(f, params, shape_of_point(x1))
+    outputs = forms.size
+
+    def at(values: Sequence[Array], x: Array) -> Array:
+        return single(held.replace(values), x)
+
+    def column(point: Array, unit: Array) -> Array:
+        [along] = jax.vjp(lambda values: at(values, point), held.values)[1](unit)
+        return jax.vmap(lambda x: derivative(lambda values: at(values, x), held.values, along))(x1)
+
+    units = jnp.eye(outputs, dtype=forms.dtype)
+    columns = jax.lax.map(lambda point: jax.lax.map(lambda unit: column(point, unit), units), x2)  # (N2, O', N1, O)
+    if output == "full":
+        return columns.transpose(2, 0, 3, 1)
+    diagonal = jnp.einsum("jono->njo", columns)
+    return diagonal if output == "diagonal" else diagonal.mean(-1)
+
+
+def derivative(f: Callable[[list[Any]], Array], values: list[Any], along: list[Any]) -> Array:
+    """The derivative of `f` at `values`; of a function with a custom rule for backward passes alone as the transpose of its pullback."""
+    try:
+        return jax.jvp(f, (values,), (along,))[1]
+    except TypeError:
+        out, pullback = jax.vjp(f, values)
+        return jax.linear_transpose(lambda unit: pullback(unit)[0], out)(along)[0]
 
 
 def tail(output: str, outputs: int) -> tuple[int, ...]:
     """The axes of a kernel after (N1, N2)."""
-    return (outputs,) * {"trace": 0, "diagonal": 1, "full": 2}[output]
-
-
-def plan(f: Function, held: Parameters, point: Any, method: str) -> Plan:
-    """The plan for `f` at parameters and a point of these shapes."""
-    if method == "jacobian":
-        return Plan(None, {})
-    program = trace(model.single(f, held), held.leaves, point)
-    sites: dict[int, list[Entrance]] = {}
-    for entrance in program.entrances(held.trained):
-        sites.setdefault(entrance.site, []).append(entrance)
-    # With no product to take apart JAX's own Jacobian does the same work, in a shorter program.
-    products = any(entrance.source is not None for group in sites.values() for entrance in group)
-    return Plan(program, sites) if products or method == "structured" else Plan(None, {})
+    return (outputs,) * {"trace": 0, "pseudo": 0, "diagonal": 1, "full": 2}[output]
 
 
 def _jacobians(single: Callable[..., Array], held: Parameters, point: Array) -> list[Gradients]:
@@ -133,40 +168,69 @@ def _jacobians(single: Callable[..., Array], held: Parameters, point: Array) -> 
 
     out, pullback = jax.vjp(outputs, held.values)
     [leaves] = jax.vmap(pullback)(jnp.eye(out.size, dtype=out.dtype))
-    one = (jnp.ones(1, out.dtype),)
-    return [Gradients(one, leaf.reshape(out.size, -1).astype(out.dtype)) for leaf in leaves]
+    one = (jnp.ones((1, 1, 1), out.dtype),)
+    return [Gradients(one, leaf.reshape(out.size, 1, 1, -1).astype(out.dtype)) for leaf in leaves]
 
 
-def _signals(program: Program, sites: dict[int, list[Entrance]], held: Parameters, point: Array) -> list[Gradients]:
+def _signals(program: Program, groups: Sequence[Group], held: Parameters, point: Array) -> list[Gradients]:
+    sites: list[Value] = list(dict.fromkeys(site for group in groups for site, _, _ in group.sites))
+    inside, leaves = wanted(groups), held.leaves
+
     # A parameter that is its own site takes the place of the leaf; anywhere else zero is added.
-    def shifted(given: dict[int, Array]) -> tuple[Array, dict[int, tuple[Array, ...]]]:
-        leaves = [given.get(index, leaf) for index, leaf in enumerate(held.leaves)]
-        values = program.run(leaves, point, {site: value for site, value in given.items() if site >= len(leaves)})
-        out = values[program.output]
-        return out, {site: tuple(_source(entrance, values, out.dtype) for entrance in group) for site, group in sites.items()}
+    def shifted(given: list[Array]) -> tuple[Array, list[tuple[Any, ...]]]:
+        at = dict(zip(sites, given, strict=True))
+        inputs = [at.pop(index, leaf) for index, leaf in enumerate(leaves)]
+        values = program.run([*inputs, point], at, inside)
+        out = values[program.outputs[0]]
+        return out, [tuple(_source(program, member.uses, values, out.dtype) for member in group.members) for group in groups]
 
-    inputs = dict(enumerate(held.leaves))
-    given = {site: inputs.get(site, jnp.zeros(program.types[site].shape, program.types[site].dtype)) for site in sites}
+    given = [
+        leaves[site] if isinstance(site, int) and site < len(leaves) else jnp.zeros(program.shape(site), program.dtype(site))
+        for site in sites
+    ]
     out, pullback, sources = jax.vjp(shifted, given, has_aux=True)
-    [signals] = jax.vmap(pullback)(jnp.eye(out.size, dtype=out.dtype))
-    return [Gradients(sources[site], signals[site].reshape(out.size, -1).astype(out.dtype)) for site in sites]
+    [found] = jax.vmap(pullback)(jnp.eye(out.size, dtype=out.dtype))
+    signals = dict(zip(sites, found, strict=True))
+    return [_gathered(group, source, signals, out) for group, source in zip(groups, sources, strict=True)]
 
 
-def _source(entrance: Entrance, values: dict[int, Any], dtype: Any) -> Array:
-    """What the parameter is multiplied with on its way, the scalars included, as a vector."""
-    source = jnp.ones(1, dtype) if entrance.source is None else jnp.ravel(values[entrance.source]).astype(dtype)
-    for index, divides in entrance.scales:
-        scalar = jnp.reshape(values[index], ()).astype(dtype)
-        source = source / scalar if divides else source * scalar
-    return source
+def _gathered(group: Group, sources: tuple[Any, ...], found: dict[Value, Array], out: Array) -> Gradients:
+    """The gradients of a group in its form."""
+    read = [jax.vmap(lambda x, a=axes, t=turns: arranged(x, a, t))(found[site]) for site, axes, turns in group.sites]
+    signals = jnp.concatenate(read, axis=2).astype(out.dtype) if len(read) > 1 else read[0].astype(out.dtype)
+    if group.form != "jacobian":
+        return Gradients(sources, signals)
+    summed = [jnp.einsum("bpk,obpm->obkm", source, signals).reshape(out.size, 1, 1, -1) for source in sources]
+    return Gradients((jnp.ones((1, 1, 1), out.dtype),) * len(sources), tuple(summed))
 
 
-def _contract(rows: Gradients, columns: Gradients, output: str) -> Array:
-    """The kernel of the parameters that enter at one place, its axes in the order that a matrix product gives (`_ORDER`)."""
-    gram = reduce(add, (a @ b.T for a, b in zip(rows.sources, columns.sources, strict=True)))
-    if output == "trace":
-        left, right = (part.signals.reshape(len(part.signals), -1) for part in (rows, columns))
-        return gram * (left @ right.T) / rows.signals.shape[1]
-    if output == "diagonal":
-        return gram[None] * jnp.einsum("iom,jom->oij", rows.signals, columns.signals)
-    return gram[:, None, :, None] * jnp.einsum("iom,jpm->iojp", rows.signals, columns.signals)
+def _source(program: Program, uses: Sequence[Use], values: dict[Value, Any], dtype: Any) -> Any:
+    """What the parameter is multiplied with in all of its uses, the scalars included."""
+    found = [_read(program, use, values, dtype) for use in uses]
+    return found[0] if len(found) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *found)
+
+
+def _read(program: Program, use: Use, values: dict[Value, Any], dtype: Any) -> Any:
+    turns = program.shape(use.site)[: len(use.turns)]
+    scale = jnp.ones(turns, dtype)
+    for value, divides in use.scales:
+        if value == NEGATIVE:
+            scale = -scale
+            continue
+        depth = _depth(value)
+        scalar = jnp.reshape(values[value], (*turns[:depth], *(1,) * (len(turns) - depth))).astype(dtype)
+        scale = scale / scalar if divides else scale * scalar
+    if use.source is None:
+        return arranged(scale, use.reading, use.turns)
+    source = values[use.source]
+    if isinstance(use.reading, Indices):
+        rows = arranged(source, use.reading, use.turns)
+        weights = jnp.broadcast_to(scale.reshape(*turns, *(1,) * (source.ndim - len(turns))), source.shape)
+        weights = arranged(weights, Indices(0, "none"), use.turns)
+        return Indexed(rows, jnp.where(rows >= 0, weights, 0))
+    scaled = source.astype(dtype) * scale.reshape(*turns, *(1,) * (source.ndim - len(turns))) if use.scales else source.astype(dtype)
+    return arranged(scaled, use.reading, use.turns)
+
+
+def _depth(value: Value) -> int:
+    return 1 + _depth(value[1]) if isinstance(value, tuple) else 0

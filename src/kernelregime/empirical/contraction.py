@@ -1,0 +1,123 @@
+"""From the gradients of two sets of points to their kernel."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Indexed(NamedTuple):
+    """Inputs that are 1 in one place and 0 elsewhere, times a weight: `rows` and `weights` (N, B, P)."""
+
+    rows: Array
+    weights: Array
+
+
+class Gradients(NamedTuple):
+    """Gradients of N points with respect to the parameters that enter at one place: Σ_p source_bpk signal_obpm.
+
+    `sources`: for every parameter there, what it is multiplied with, (N, B, P, K), or `Indexed`; ones for a parameter that is only
+    added. `signals` (N, O, B, P, M): the gradients of the outputs with respect to the value at that place; or such of each
+    parameter on its own.
+    """
+
+    sources: tuple[Any, ...]
+    signals: Any
+
+
+# From the axes (i, j), (o, i, j) and (i, o, j, p) of the products to rows, columns, outputs.
+_ORDER = {"trace": (0, 1), "diagonal": (1, 2, 0), "full": (0, 2, 1, 3)}
+
+
+def contract(rows: list[Gradients], columns: list[Gradients], output: str, *, apart: bool = False) -> Any:
+    """The kernel from the gradients of both sets of points, (N1, N2, ...); with `apart` a list, that of each source on its own."""
+    found = [part for r, c in zip(map(_single, rows), map(_single, columns), strict=True) for part in _parts(r, c, output, apart)]
+    found = [part.transpose(_ORDER[output]) for part in found] if apart else [reduce(add, found).transpose(_ORDER[output])]
+    return found if apart else found[0]
+
+
+def _single(given: Gradients) -> list[Gradients]:
+    """Sources with signals in common, or each with its own."""
+    if not isinstance(given.signals, tuple):
+        return [given]
+    return [Gradients((source,), signals) for source, signals in zip(given.sources, given.signals, strict=True)]
+
+
+def _parts(rows: list[Gradients], columns: list[Gradients], output: str, apart: bool) -> list[Array]:
+    return [part for r, c in zip(rows, columns, strict=True) for part in _of_place(r, c, output, apart)]
+
+
+def _of_place(rows: Gradients, columns: Gradients, output: str, apart: bool) -> list[Array]:
+    """The kernels of the parameters that enter at one place, or their sum, with axes in the order that products give (`_ORDER`)."""
+    pairs = list(zip(rows.sources, columns.sources, strict=True))
+    if rows.signals.shape[3] * columns.signals.shape[3] == 1:
+        grams = [_sources(a, b) for a, b in pairs]
+        return _one_position(grams if apart else [reduce(add, grams)], rows.signals.squeeze(3), columns.signals.squeeze(3), output)
+
+    def row(point: Gradients) -> list[Array]:
+        grams = [_pairs_of_positions(a, b) for a, b in zip(point.sources, columns.sources, strict=True)]
+        return [_positions(gram, point.signals, columns.signals, output) for gram in (grams if apart else [reduce(add, grams)])]
+
+    found = jax.lax.map(row, rows)  # (i, j), (i, o, j) or (i, o, j, p)
+    return [part.transpose(1, 0, 2) for part in found] if output == "diagonal" else found
+
+
+def _sources(a: Any, b: Any) -> Float[Array, "B N1 N2"]:
+    if isinstance(a, Indexed):
+        same = a.rows[:, None, :, 0] == b.rows[None, :, :, 0]
+        return jnp.moveaxis(jnp.where(same, a.weights[:, None, :, 0] * b.weights[None, :, :, 0], 0), 2, 0)
+    return _products(a.squeeze(2), b.squeeze(2))
+
+
+def _products(a: Float[Array, "N1 B K"], b: Float[Array, "N2 B K"]) -> Float[Array, "B N1 N2"]:
+    if a.shape[1] == 1:  # one product of matrices
+        return jnp.einsum("nk,mk->nm", a.squeeze(1), b.squeeze(1))[None]
+    return jnp.einsum("nbk,mbk->bnm", a, b)
+
+
+def _one_position(grams: Sequence[Array], left: Array, right: Array, output: str) -> list[Array]:
+    """With signals (N, O, B, M) and the inner products of the sources (B, N1, N2)."""
+    n, m, outputs, blocks = len(left), len(right), left.shape[1], left.shape[2]
+    if output == "trace":
+        one, other = (x if blocks == 1 else x.swapaxes(1, 2) for x in (left, right))
+        signals = _products(one.reshape(n, blocks, -1), other.reshape(m, blocks, -1))
+        return [(gram * signals).sum(0) / outputs if blocks > 1 else gram[0] * signals[0] / outputs for gram in grams]
+    if output == "diagonal":
+        signals = jnp.einsum("nobm,kobm->obnk", left, right)
+        return [(gram[None] * signals).sum(1) for gram in grams]
+
+    def block(each: tuple[Array, Array, list[Array]]) -> list[Array]:
+        signals = jnp.einsum("nom,kpm->nokp", *each[:2])
+        return [gram[:, None, :, None] * signals for gram in each[2]]
+
+    if blocks == 1:
+        return block((left.squeeze(2), right.squeeze(2), [gram.squeeze(0) for gram in grams]))
+    zeros = [jnp.zeros((n, outputs, m, right.shape[1]), left.dtype) for _ in grams]
+    return _summed(block, (jnp.moveaxis(left, 2, 0), jnp.moveaxis(right, 2, 0), list(grams)), zeros)
+
+
+def _summed(term: Callable[[Any], list[Array]], over: Any, zeros: list[Array]) -> list[Array]:
+    return jax.lax.scan(lambda total, each: (list(map(add, total, term(each))), None), zeros, over)[0]
+
+
+def _pairs_of_positions(a: Any, b: Any) -> Float[Array, "B P N2 Q"]:
+    """Inner products of the sources of one point with those of others."""
+    if isinstance(a, Indexed):
+        same = a.rows[:, :, None, None] == b.rows.swapaxes(0, 1)[:, None]
+        return jnp.where(same, a.weights[:, :, None, None] * b.weights.swapaxes(0, 1)[:, None], 0)
+    return jnp.einsum("bpk,jbqk->bpjq", a, b)
+
+
+def _positions(gram: Array, left: Array, right: Array, output: str) -> Array:
+    """Σ_bpq gram_bpjq Σ_m left_obpm right_jobqm, for one point with signals (O, B, P, M) and others (N2, O, B, Q, M)."""
+    if output == "trace":
+        signals = jnp.einsum("obpm,jobqm->bpjq", left, right)
+        return (gram * signals).sum((0, 1, 3)) / len(left)
+    if output == "diagonal":
+        return jax.lax.map(lambda pair: jnp.einsum("bpjq,bpm,jbqm->j", gram, *pair), (left, right.swapaxes(0, 1)))
+    moved = jnp.einsum("bpjq,obpm->jobqm", gram, left)  # what the source of each position of the others gives to the one's signals
+    return jnp.einsum("jobqm,jrbqm->ojr", moved, right)
