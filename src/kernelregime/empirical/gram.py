@@ -42,7 +42,8 @@ def ntk(
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
 
     `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, x (N, ...), outputs (N,) or (N, O), each
-    row on its own; or a bound Flax linen module, an NNX or Equinox module.
+    row on its own; or a bound Flax linen module or (module, variables), an NNX module, an Equinox module or (module, state), in
+    evaluation mode.
     `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
     infinite-width kernel; "full";
     "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
