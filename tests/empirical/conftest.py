@@ -296,3 +296,19 @@ def by_definition() -> Callable[..., Any]:
 def jit() -> Callable[..., Any]:
     """`jax.jit` that spends little on compilation, four times less than usual: what is compiled here runs once."""
     return quick
+
+
+class QuickJax:
+    """JAX with the `jit` above; the functions of other libraries, whose programs are in others, keep their own."""
+
+    jit = staticmethod(quick)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jax, name)
+
+
+@pytest.fixture
+def compiling_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the programs of this package: for tests of many models."""
+    for module in ("gram", "model"):
+        monkeypatch.setattr(f"kernelregime.empirical.{module}.jax", QuickJax())

@@ -48,7 +48,8 @@ def ntk(
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the trained parameters.
 
     `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, of which floating-point leaves are
-    trained, x (N, ...), outputs (N,) or (N, O), each row on its own; or a bound Flax linen module, an NNX or Equinox module.
+    trained, x (N, ...), outputs (N,) or (N, O), each row on its own; or a bound Flax linen module or (module, variables), an NNX
+    module, an Equinox module or (module, state), in evaluation mode.
     `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
     infinite-width kernel; "full"; "diagonal", Θ_oo; "pseudo", the kernel of Σ_o f_o/√O. `by_layer`: the kernel of every group of
     parameters, which add up to the whole. `method`: "jacobian", "structured", "products" or "auto", as in `ntk_function`; all agree to

@@ -184,6 +184,8 @@ def outputs(f: Function, params: Any, point: Any) -> jax.ShapeDtypeStruct:
     """Shape (O,) and dtype of the outputs of `f` at one point; `InputError` unless it maps (N, ...) to (N,) or (N, O)."""
     try:
         one, three = (jax.eval_shape(f, params, _rows(point, rows)) for rows in (1, 3))
+    except _checks.InputError:  # of a model of a library, which says what to do
+        raise
     except Exception as error:  # any that f raises; those that are not ours to explain go on
         check_order(f, params, point, error)
         if not isinstance(error, TypeError | ValueError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from kernelregime import _checks
 from kernelregime.empirical import model
+from kernelregime.empirical.adapters import evaluation
 from kernelregime.empirical.model import Function
 from kernelregime.layers import Layer
 
@@ -34,7 +35,7 @@ def as_model(given: Any) -> Any:
     """
     if isinstance(given, Model):
         return given
-    library = _library(given[0] if isinstance(given, tuple) and given else given)
+    library = _library(evaluation.applied(given[0])[0] if isinstance(given, tuple) and given else given)
     if library is not None:
         convert: Callable[[Any], Any] = import_module(f"kernelregime.empirical.adapters.{LIBRARIES[library]}").as_model
         return convert(given)
