@@ -92,8 +92,7 @@ class Indices:
 class Windows:
     """The windows of the input of a convolution, as (groups, batch and positions, what a window holds).
 
-    `batch`, `channels`, `places`: its axes; `window`, `strides`, `padding`, `dilation`, `spread` (of the input) along `places`. `order`: of
-    the axes (channels, *window) in what a window holds.
+    `batch`, `channels`, `places`: its axes; `window`, `strides`, `padding`, `dilation`, `spread` (of the input) along `places`.
     """
 
     batch: int
@@ -105,7 +104,6 @@ class Windows:
     dilation: tuple[int, ...]
     spread: tuple[int, ...]
     groups: int
-    order: tuple[int, ...]
 
     def __call__(self, x: Array) -> Array:
         """As (B, P, K)."""
@@ -117,11 +115,12 @@ class Windows:
             count = max((x.shape[axis] - (size - 1) * apart - 1) // stride + 1, 0)
             starts = range(0, size * apart, apart)
             taps = [jax.lax.slice_in_dim(tap, s, s + max((count - 1) * stride + 1, 0), stride, axis) for tap in taps for s in starts]
-        n = len(self.window)
-        found = jnp.stack(taps, axis=-1)  # (batch, *places, channels, taps)
-        positions = math.prod(found.shape[: n + 1])
-        found = found.reshape(positions, self.groups, -1, *self.window)
-        return found.transpose(1, 0, *(2 + a for a in self.order)).reshape(self.groups, positions, -1)
+        found = jnp.stack(taps, axis=-2)  # (batch, *places, taps, channels): channels, which lie side by side, stay so
+        positions = math.prod(found.shape[: len(self.window) + 1])
+        if self.groups == 1:
+            return found.reshape(1, positions, -1)
+        found = found.reshape(positions, len(taps), self.groups, -1)
+        return found.transpose(2, 0, 1, 3).reshape(self.groups, positions, -1)
 
 
 Reading = Axes | Ones | Indices | Windows

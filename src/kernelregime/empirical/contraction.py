@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -29,6 +30,8 @@ class Gradients(NamedTuple):
     signals: Any
 
 
+MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}  # from Θ(x, x') to Θ(x', x)
+SIDES, LEAST = 4, 128  # blocks of rows of a symmetric kernel, and rows a block that a product of matrices needs to be quick
 # From the axes (i, j), (o, i, j) and (i, o, j, p) of the products to rows, columns, outputs.
 _ORDER = {"trace": (0, 1), "diagonal": (1, 2, 0), "full": (0, 2, 1, 3)}
 
@@ -38,6 +41,33 @@ def contract(rows: list[Gradients], columns: list[Gradients], output: str, *, ap
     found = [part for r, c in zip(map(_single, rows), map(_single, columns), strict=True) for part in _parts(r, c, output, apart)]
     found = [part.transpose(_ORDER[output]) for part in found] if apart else [reduce(add, found).transpose(_ORDER[output])]
     return found if apart else found[0]
+
+
+def contract_symmetric(rows: list[Gradients], output: str, *, apart: bool = False) -> Any:
+    """The kernel of one set of points; of many, blocks on and below the diagonal alone are computed, and mirrored."""
+    shape = jax.tree.leaves(rows)[-1].shape  # of signals, (N, O, ...)
+    n, wide = shape[0], shape[0] * (shape[1] if output == "full" else 1)
+    if wide < SIDES * LEAST or n < SIDES:
+        return contract(rows, rows, output, apart=apart)
+    ends = [n * (i + 1) // SIDES for i in range(SIDES)]
+    strips = [_strip(rows, start, end, output, apart) for start, end in zip([0, *ends], ends, strict=False)]
+    found = [_mirrored(list(parts), ends, output) for parts in zip(*strips, strict=True)]
+    return found if apart else found[0]
+
+
+def _strip(rows: list[Gradients], start: int, end: int, output: str, apart: bool) -> list[Array]:
+    """Rows `start` to `end` of the kernel, up to the diagonal."""
+    mine, others = (jax.tree.map(lambda leaf, a=a: leaf[a:end], rows) for a in (start, 0))
+    found = contract(mine, others, output, apart=apart)
+    return found if apart else [found]
+
+
+def _mirrored(strips: list[Array], ends: list[int], output: str) -> Array:
+    n = ends[-1]
+    lower = jnp.concatenate([jnp.pad(part, [(0, 0), (0, n - part.shape[1])] + [(0, 0)] * (part.ndim - 2)) for part in strips])
+    block = np.searchsorted(ends, np.arange(n), side="right")
+    inside = (block[:, None] >= block).reshape(n, n, *(1,) * (lower.ndim - 2))
+    return jnp.where(inside, lower, lower.transpose(MIRROR[output]))
 
 
 def _single(given: Gradients) -> list[Gradients]:

@@ -205,15 +205,13 @@ class _Walk:
             return None
         (batch, channels, *places), (out, into, *taps), (to_batch, to, *to_places) = options["dimension_numbers"]
         shape, groups, result = self.program.shape(at.value), options["feature_group_count"], self.program.shape(step.results[0])
-        axes_in = [into, *taps]
-        inputs = at.ordered(axes_in)
         positions = long_axes(result, (to_batch, *to_places))
         axes = Axes((), positions, (to,) if groups > 1 or result[to] != 1 else (), (to, groups) if groups > 1 else None)
         read = Windows(
-            batch, channels, tuple(places), tuple(shape[a] for a in taps), options["window_strides"], tuple(map(tuple, options["padding"])),
-            options["rhs_dilation"], options["lhs_dilation"], groups, tuple(axes_in.index(a) for a in inputs),
+            batch, channels, tuple(places), tuple(shape[a] for a in taps), options["window_strides"],
+            tuple(map(tuple, options["padding"])), options["rhs_dilation"], options["lhs_dilation"], groups,
         )  # fmt: skip
-        layout = at.layout((), long_axes(shape, inputs), long_axes(shape, (out,)))
+        layout = at.layout((), long_axes(shape, (*taps, into)), long_axes(shape, (out,)))
         return Use(step.results[0], axes, other, read, at.scales, (), layout and (*layout, groups))
 
     def _rows(self, step: Step, place: int, at: _Parameter) -> Use | None:

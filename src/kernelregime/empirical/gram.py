@@ -18,13 +18,13 @@ from kernelregime.empirical import kernel
 from kernelregime.empirical import model as models
 from kernelregime.empirical.adapters import as_jax
 from kernelregime.empirical.compiled import PROGRAMS
+from kernelregime.empirical.contraction import MIRROR
 from kernelregime.empirical.footprint import Footprint, footprint
 from kernelregime.empirical.kernel import Options
 from kernelregime.empirical.model import Function
 from kernelregime.empirical.plan import Analysis, analysis, program_of
 from kernelregime.grams import identity
 
-_MIRROR = {"trace": (1, 0), "pseudo": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}
 _AXES = {"trace": (), "pseudo": (), "diagonal": ("output",), "full": ("output1", "output2")}
 
 
@@ -125,7 +125,7 @@ def prepare(
             f, params, first, Options(output, method, by_layer), found, memory=grams.memory_budget(memory) // run.workers, n=len(second)
         )
     names = tuple(dict.fromkeys(trained_groups(params))) if by_layer else ("ntk",)
-    form = grams.Output(kernel.tail(output, found.outputs), _MIRROR[output], _AXES[output])
+    form = grams.Output(kernel.tail(output, found.outputs), MIRROR["trace" if output == "pseudo" else output], _AXES[output])
     tiles = _Tiles(f, options, names, chunk, params, first, None if x2 is None else second, working)
     problem = grams.Problem(
         tiles,
@@ -212,7 +212,7 @@ def _point(x: Any) -> Any:
 
 def _shapes(params: PyTree, x: Any) -> tuple[Any, ...]:
     leaves, structure = jax.tree.flatten(params)
-    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves), x.shape[1:], str(x.dtype)
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves), x.shape[1:], x.dtype
 
 
 def least(size: Footprint) -> int:

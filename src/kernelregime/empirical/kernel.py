@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Num, PyTree
 from kernelregime import _checks
 from kernelregime.empirical import model
 from kernelregime.empirical.arrangement import Indices, arranged
-from kernelregime.empirical.contraction import Gradients, Indexed, contract
+from kernelregime.empirical.contraction import Gradients, Indexed, contract, contract_symmetric
 from kernelregime.empirical.entrances import NEGATIVE, Use
 from kernelregime.empirical.model import Function, Parameters
 from kernelregime.empirical.plan import Form, Group, analysis, program_of, shape_of_point, wanted
@@ -74,10 +74,12 @@ def parts(f: Function, params: PyTree, x1: Array, x2: Array | None, options: Opt
         return [by_products(f, params, x1, x1 if x2 is None else x2, output)]
     find, leaves = finder(f, params, x1, options)
     rows = gradients(find, x1, chunk=chunk)
-    columns = rows if x2 is None else gradients(find, x2, chunk=chunk)
+    if x2 is None:
+        found = contract_symmetric(rows, output, apart=options.apart)
+    else:
+        found = contract(rows, gradients(find, x2, chunk=chunk), output, apart=options.apart)
     if not options.apart:
-        return [contract(rows, columns, output)]
-    found = contract(rows, columns, output, apart=True)
+        return [found]
     by_leaf: dict[int, Array] = {}
     for leaf, part in zip(leaves, found, strict=True):
         by_leaf[leaf] = by_leaf[leaf] + part if leaf in by_leaf else part
@@ -200,7 +202,7 @@ def _gathered(group: Group, sources: tuple[Any, ...], found: dict[Value, Array],
     signals = jnp.concatenate(read, axis=2).astype(out.dtype) if len(read) > 1 else read[0].astype(out.dtype)
     if group.form != "jacobian":
         return Gradients(sources, signals)
-    summed = [jnp.einsum("bpk,obpm->obkm", source, signals).reshape(out.size, 1, 1, -1) for source in sources]
+    summed = [jnp.einsum("bpk,obpm->obmk", source, signals).reshape(out.size, 1, 1, -1) for source in sources]
     return Gradients((jnp.ones((1, 1, 1), out.dtype),) * len(sources), tuple(summed))
 
 

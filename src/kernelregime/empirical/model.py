@@ -70,10 +70,8 @@ def parameters(params: Any) -> Parameters:
 def _held(params: Any) -> list[bool]:
     """Of each leaf, whether it is in a `Frozen`."""
 
-    def frozen(node: Any) -> bool:
-        return isinstance(node, Frozen)
-
-    return jax.tree.leaves(jax.tree.map(lambda node: jax.tree.map(lambda _: frozen(node), node), params, is_leaf=frozen))
+    nodes = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, Frozen))
+    return [isinstance(node, Frozen) for node in nodes for _ in (jax.tree.leaves(node) if isinstance(node, Frozen) else (node,))]
 
 
 def precision(params: Any, dtype: Any) -> np.dtype:
@@ -97,7 +95,7 @@ def cast(params: Any, dtype: np.dtype) -> Any:
         value = leaf if leaf.dtype == dtype else np.asarray(leaf).astype(dtype)
         if not np.isfinite(np.asarray(value)).all():
             raise _checks.fail("finite params", "NaN or infinite values", "look for divergence in training or at initialization")
-        return jnp.asarray(value)
+        return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
     return _floating(params, convert)
 

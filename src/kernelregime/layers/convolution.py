@@ -111,12 +111,13 @@ class Conv(Layer):
             raise fail(wanted, f"shape {x.shape}", "give channels last")
         x, windows = spread(x, self.spacing, 1), self.windows
         if self.shared:
-            for axis, window in enumerate(windows, start=1):
-                x = window.widened(x, [axis])
+            edges = [window.margins(length) for window, length in zip(windows, x.shape[1:], strict=False)]
+            if self.padding == "CIRCULAR":
+                x, edges = jnp.pad(x, [(0, 0), *edges, (0, 0)], mode="wrap"), [(0, 0)] * len(windows)
             names = SPATIAL[: len(windows)]
             strides, dilation = tuple(w.stride for w in windows), tuple(w.dilation for w in windows)
             layout = (f"N{names}C", f"{names}IO", f"N{names}C")
-            h = jax.lax.conv_general_dilated(x, params["w"], strides, "VALID", rhs_dilation=dilation, dimension_numbers=layout)
+            h = jax.lax.conv_general_dilated(x, params["w"], strides, edges, rhs_dilation=dilation, dimension_numbers=layout)
         else:
             weights = params["w"].reshape(*params["w"].shape[: len(windows)], self.taps, n, self.channels)
             h = jnp.einsum("tn...i,...tio->n...o", jnp.stack(each_tap(x, windows, 1)), weights)
