@@ -64,12 +64,19 @@ def test_share_covers_what_the_compiler_reserves_for_a_few_points_at_a_time(mode
     options = chosen(f, params, point, 100)
     size = footprint(f, params, point, options)
     memory = math.ceil(size.bytes_once + 6 * size.bytes_per_point + 60 * size.bytes_kept_per_point + 12**2 * size.bytes_per_pair)
-    chunk, left = gram.share(memory, size, 100)
-    tile = tile_side(100, bytes_per_pair=size.bytes_per_pair, bytes_per_point=size.bytes_kept_per_point, memory=left)
+    way = gram.share(memory, size, 100)
+    chunk = way.chunk
+    tile = tile_side(100, bytes_per_pair=size.bytes_per_pair, bytes_per_point=way.bytes_per_point, memory=way.left)
     x = jax.ShapeDtypeStruct((tile, *point.shape), point.dtype)
-    reserved = gram._compile(lambda: f, options, chunk).lower(params, x, x).compile().memory_analysis()
     assert 1 <= chunk < tile
-    assert reserved.temp_size_in_bytes + reserved.output_size_in_bytes <= memory
+    find = jax.jit(lambda params, x: kernel.gradients(f, params, x, options)[0])
+    few = find.lower(params, jax.ShapeDtypeStruct((chunk, *point.shape), point.dtype)).compile().memory_analysis()
+    rows, leaves = jax.eval_shape(lambda params, x: kernel.gradients(f, params, x, options)[0], params, x), ()
+    contract = jax.jit(lambda rows, columns: kernel.contracted(rows, columns, leaves, (), options))
+    whole = contract.lower(rows, rows).compile().memory_analysis()
+    kept = whole.argument_size_in_bytes
+    assert kept + few.temp_size_in_bytes + few.output_size_in_bytes <= memory
+    assert kept + whole.temp_size_in_bytes + whole.output_size_in_bytes <= memory
 
 
 def test_product_of_parameters_costs_a_gradient_of_its_own_size_for_every_point(models):

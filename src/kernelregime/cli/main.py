@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from kernelregime import __version__
-from kernelregime.cli import diagnose, gram, interrupts, kernel, options, phase
+from kernelregime.cli import diagnose, empirical, gram, interrupts, kernel, options, phase
 from kernelregime.cli.errors import UsageError, failure, usage
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ def _end(*paragraphs: str) -> str:
 app.command("diagnose", short_help=diagnose.SUMMARY, epilog=_end(options.NAMED, diagnose.CODED, diagnose.EXAMPLES))(diagnose.command)
 app.command("kernel", short_help=kernel.SUMMARY, epilog=_end(_KERNELS, kernel.EXAMPLES))(kernel.command)
 app.command("gram", short_help=gram.SUMMARY, epilog=_end(_KERNELS, gram.EXAMPLES))(gram.command)
+app.command("empirical", short_help=empirical.SUMMARY, epilog=_end(*empirical.EXAMPLES))(empirical.command)
 app.command("phase", short_help=phase.SUMMARY, epilog=_end(options.NAMED, phase.EXAMPLES))(phase.command)
 
 

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from kernelregime import _checks, _precision, grams
-from kernelregime.empirical import gram, kernel, model
+from kernelregime.empirical import gram, kernel, model, tiles
 from kernelregime.empirical.compiled import PROGRAMS, Kept
 from kernelregime.empirical.footprint import Footprint
 from kernelregime.empirical.model import Function
@@ -78,7 +78,7 @@ def sample_at_init(
         done += len(block)
         if progress:
             progress(done, count)
-    return gram.finite(result)
+    return tiles.finite(result)
 
 
 def _shapes(init: Init, key: Any) -> Any:

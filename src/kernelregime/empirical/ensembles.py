@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 from kernelregime import _checks, _precision, grams, networks
-from kernelregime.empirical import gram
+from kernelregime.empirical import tiles
 from kernelregime.layers import Layer
 from kernelregime.layers.base import check_key
 
@@ -111,7 +111,7 @@ def sample_fully_connected(
         done += len(block)
         if progress:
             progress(done, count)
-    return NtkDraws(gram.finite(result if x2 is not None else result[:, 0]), method)
+    return NtkDraws(tiles.finite(result if x2 is not None else result[:, 0]), method)
 
 
 def _inputs(x1: Any, x2: Any, dtype: np.dtype) -> np.ndarray:

@@ -47,11 +47,10 @@ def footprint(f: Function, params: Any, point: Any, options: Options) -> Footpri
     """The footprint of the kernel of `f` at parameters and a point of these shapes; `InputError` where the shapes of `f` do not fit."""
     result = model.outputs(f, params, point)
     points = jax.ShapeDtypeStruct((POINTS, *point.shape), point.dtype)
-    f, output = kernel.one_output(f, options.output)
+    output = "trace" if options.output == "pseudo" else options.output
     if options.method == "products":
-        return _of_products(f, params, points, output, result)
-    trace = jax.make_jaxpr(lambda params, x: kernel.gradients(kernel.finder(f, params, x, options)[0], x), return_shape=True)
-    finding, found = trace(params, points)
+        return _of_products(kernel.one_output(f, options.output)[0], params, points, output, result)
+    finding, found = jax.make_jaxpr(lambda params, x: kernel.gradients(f, params, x, options)[0], return_shape=True)(params, points)
     contracting = jax.make_jaxpr(lambda rows: contract(rows, rows, output, apart=options.apart))(found)
     inputs = finding.jaxpr.invars
     parameters, own, _ = _bytes(inputs)
@@ -68,7 +67,7 @@ def _of_products(f: Function, params: Any, points: Any, output: str, result: Any
     traced = jax.make_jaxpr(lambda params, x: kernel.by_products(f, params, x, x, output))(params, points)
     parameters, own, _ = _bytes(traced.jaxpr.invars)
     once, sought, by_pair = _peak(traced.jaxpr)
-    return Footprint(result.size, result.dtype, *map(float, (OVERLAP * once, OVERLAP * (own + sought), OVERLAP * own, by_pair, parameters)))
+    return Footprint(result.size, result.dtype, *map(float, (OVERLAP * once, *(OVERLAP * (own + sought),) * 2, by_pair, parameters)))
 
 
 def _peak(jaxpr: Any) -> np.ndarray:

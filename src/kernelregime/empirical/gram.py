@@ -4,8 +4,6 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any
 
 import jax
@@ -23,6 +21,7 @@ from kernelregime.empirical.footprint import Footprint, footprint
 from kernelregime.empirical.kernel import Options
 from kernelregime.empirical.model import Function
 from kernelregime.empirical.plan import Analysis, analysis, program_of
+from kernelregime.empirical.tiles import Tiles, trained_groups
 from kernelregime.grams import identity
 
 _AXES = {"trace": (), "pseudo": (), "diagonal": ("output",), "full": ("output1", "output2")}
@@ -81,6 +80,15 @@ def ntk(
 
 
 @dataclass(frozen=True)
+class Share:
+    """Gradients of `chunk` points at one time (None: all of a tile), and `left` bytes for tiles, of which a point takes some."""
+
+    chunk: int | None
+    left: int
+    bytes_per_point: float
+
+
+@dataclass(frozen=True)
 class Task:
     """A kernel that is about to be computed: what for, how, and what it takes."""
 
@@ -88,8 +96,9 @@ class Task:
     memory: int
     options: Options
     analysis: Analysis
-    names: tuple[str, ...]
     size: Footprint
+    params: PyTree
+    notes: tuple[str, ...]
 
 
 def prepare(
@@ -121,12 +130,12 @@ def prepare(
         models.check_dtype(found.dtype, working)
         check_rows(f, params, first, second)
         run = grams.engine(engine, workers)
-        options, size, chunk, budget = _way(
-            f, params, first, Options(output, method, by_layer), found, memory=grams.memory_budget(memory) // run.workers, n=len(second)
-        )
+        budget, points = grams.memory_budget(memory) // run.workers, max(len(first), len(second))
+        alone = x2 is None and run.workers == 1
+        options, size, way = _way(f, params, first, Options(output, method, by_layer), found, memory=budget, points=points, alone=alone)
     names = tuple(dict.fromkeys(trained_groups(params))) if by_layer else ("ntk",)
     form = grams.Output(kernel.tail(output, found.outputs), MIRROR["trace" if output == "pseudo" else output], _AXES[output])
-    tiles = _Tiles(f, options, names, chunk, params, first, None if x2 is None else second, working)
+    tiles = Tiles(f, options, names, way.chunk, params, first, None if x2 is None else second, working)
     problem = grams.Problem(
         tiles,
         len(first),
@@ -134,25 +143,24 @@ def prepare(
         outputs=dict.fromkeys(names, form),
         dtype=working,
         bytes_per_pair=size.bytes_per_pair,
-        bytes_per_point=size.bytes_kept_per_point if chunk else size.bytes_per_point,
+        bytes_per_point=way.bytes_per_point,
         identity=lambda: _identity(f, params, first, None if x2 is None else second, output, by_layer=by_layer),
     )
-    return Task(problem, budget * run.workers, options, found, names, size)
+    return Task(problem, way.left * run.workers, options, found, size, params, taken.notes)
 
 
 def _way(
-    f: Function, params: PyTree, x: np.ndarray, options: Options, found: Analysis, *, memory: int, n: int
-) -> tuple[Options, Footprint, int | None, int]:
-    """The options with the forms of the products, what they take, how many gradients to find at one time, and the rest of the memory."""
-    points = max(len(x), n)
+    f: Function, params: PyTree, x: np.ndarray, options: Options, found: Analysis, *, memory: int, points: int, alone: bool
+) -> tuple[Options, Footprint, Share]:
+    """The options with the forms of the products, what they take, and how the memory is used."""
     if options.method != "products":
         chosen = with_forms(options, found, points=points, memory=memory / 2)
         size = sizes(f, params, x, chosen)
         if fits(memory, size) or options.method != "auto" or options.apart:
-            return chosen, size, *share(memory, size, points)
+            return chosen, size, share(memory, size, points, alone=alone)
     chosen = options._replace(method="products")
     size = sizes(f, params, x, chosen)
-    return chosen, size, *share(memory, size, points)
+    return chosen, size, share(memory, size, points)
 
 
 def with_forms(options: Options, found: Analysis, *, points: int, memory: float | None = None) -> Options:
@@ -161,16 +169,6 @@ def with_forms(options: Options, found: Analysis, *, points: int, memory: float 
         return options
     forms = found.forms(options.method, options.output, points=points, memory=memory)
     return options._replace(method="jacobian") if forms is None else options._replace(method="structured", forms=forms)
-
-
-def trained_groups(params: PyTree) -> tuple[str, ...]:
-    """The group of each trained leaf: the dotted path of its parent, or of itself at the top."""
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    return tuple(_group(paths[index]) for index in models.parameters(params).trained)
-
-
-def _group(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path[:-1] if len(path) > 1 else path, simple=True, separator=".") or "params"
 
 
 def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray | None, output: str, *, by_layer: bool) -> dict[str, Any]:
@@ -225,21 +223,26 @@ def fits(memory: int, size: Footprint) -> bool:
     return least(size) <= memory
 
 
-def share(memory: int | None, size: Footprint, n: int) -> tuple[int | None, int]:
-    """The points whose gradients are found at one time (None: all of a tile), and the bytes left for a tile; `InputError` if too few.
+def share(memory: int | None, size: Footprint, n: int, *, alone: bool = False) -> Share:
+    """The best use of the memory for n points, of a kernel of one set of points if `alone`; `InputError` if a pair does not fit.
 
-    Where not all points fit, and gradients need more memory while they are found than while they wait, they are found in one half of
-    it and wait in the other.
+    Gradients of one set wait for one another once, in a single tile if they fit. Where not all points fit, and gradients need more
+    memory while they are found than while they wait, they are found in one half of it and wait in the other.
     """
     given, side = grams.memory_budget(memory), 2 * size.bytes_per_point  # a point of the rows and one of the columns
     need = least(size)
     if given < need:
         raise _checks.fail(f"a memory budget of at least {need} bytes (one pair of points)", f"{given} bytes", "give a larger memory=")
     left = given - size.bytes_once
-    if side * n + size.bytes_per_pair * n**2 <= left or size.bytes_per_point <= 2 * size.bytes_kept_per_point:
-        return None, math.floor(left)
+    if side * n + size.bytes_per_pair * n**2 <= left:
+        return Share(None, math.floor(left), size.bytes_per_point)
+    found = math.floor((left - n * size.bytes_kept_per_point - n**2 * size.bytes_per_pair) / size.bytes_per_point)
+    if alone and found >= 1 and n <= grams.LARGEST_TILE:
+        return Share(found, math.floor(left), 0)
+    if size.bytes_per_point <= 2 * size.bytes_kept_per_point:
+        return Share(None, math.floor(left), size.bytes_per_point)
     chunk = max(1, math.floor(left / 2 / side))
-    return chunk, math.floor(left - chunk * side)
+    return Share(chunk, math.floor(left - chunk * side), size.bytes_kept_per_point)
 
 
 def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> None:
@@ -247,59 +250,3 @@ def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> N
     others = (row for x in (x1, x2) for row in x if not np.array_equal(row, x1[0]))
     pair = np.stack([x1[0], next(others, x1[0])])
     PROGRAMS.get(f, ("rows", *_shapes(params, x1)), lambda reference: models.check_rows(reference(), params, pair))
-
-
-def finite(result: np.ndarray) -> np.ndarray:
-    """`result`, unless it holds NaN or infinite values."""
-    if not np.isfinite(result).all():
-        got = f"{np.count_nonzero(~np.isfinite(result))} NaN or infinite values"
-        raise _checks.fail("a finite kernel", got, "look for overflow in f, or a point where f has no derivative (a norm or root at 0)")
-    return result
-
-
-def _compile(reference: Callable[[], Function], options: Options, chunk: int | None) -> Callable[..., Any]:
-    return jax.jit(lambda params, x1, x2: kernel.parts(reference(), params, x1, x2, options, chunk=chunk))
-
-
-class _Tiles:
-    """Tiles of a kernel, all of the shape of the largest so far, so that one compiled program serves all rectangular ones."""
-
-    def __init__(
-        self,
-        f: Function,
-        options: Options,
-        names: tuple[str, ...],
-        chunk: int | None,
-        params: Any,
-        first: np.ndarray,
-        second: np.ndarray | None,
-        dtype: np.dtype,
-    ) -> None:
-        self.f, self.options, self.names, self.dtype = f, (options, chunk), names, dtype
-        self.params, self.first, self.second = params, first, second
-        self.shape = (0, 0)
-        self.compute: Callable[..., Any] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the compiled program; parameters as NumPy arrays, which keep their 64 bits wherever they are read."""
-        return {**self.__dict__, "compute": None, "params": jax.tree.map(np.asarray, self.params)}
-
-    def __call__(self, rows: slice, columns: slice) -> grams.Block:
-        counts = rows.stop - rows.start, columns.stop - columns.start
-        self.shape = height, width = max(self.shape[0], counts[0]), max(self.shape[1], counts[1])
-        x1 = _padded(self.first[rows], height)
-        if self.second is None and rows == columns:
-            x2 = None  # the gradients of each point are found once
-        else:
-            x2 = _padded((self.first if self.second is None else self.second)[columns], width)
-        with _precision.enter(self.dtype):
-            self.compute = self.compute or PROGRAMS.get(self.f, self.options, lambda reference: _compile(reference, *self.options))
-            parts = [_precision.to_host(part, self.dtype)[: counts[0], : counts[1]] for part in self.compute(self.params, x1, x2)]
-            groups = self.names * len(parts) if len(self.names) == 1 else trained_groups(self.params)
-        blocks = {name: reduce(add, (part for part, group in zip(parts, groups, strict=True) if group == name)) for name in self.names}
-        return grams.Block({name: finite(block) for name, block in blocks.items()})
-
-
-def _padded(x: np.ndarray, rows: int) -> np.ndarray:
-    """`x` with its last row repeated up to `rows` rows."""
-    return x if len(x) == rows else np.concatenate([x, np.repeat(x[-1:], rows - len(x), axis=0)])

@@ -67,24 +67,37 @@ def ntk_function(f: Function | Layer, *, output: str = "trace", method: str = "a
     return kernel
 
 
-def parts(f: Function, params: PyTree, x1: Array, x2: Array | None, options: Options, *, chunk: int | None = None) -> list[Array]:
-    """The kernel, as a list of one, or with `apart` the part of every trained leaf; gradients of `chunk` points at a time."""
-    f, output = one_output(f, options.output)
+def parts(f: Function, params: PyTree, x1: Array, x2: Array | None, options: Options) -> list[Array]:
+    """The kernel, as a list of one, or with `apart` the part of every trained leaf."""
     if options.method == "products":
+        f, output = one_output(f, options.output)
         return [by_products(f, params, x1, x1 if x2 is None else x2, output)]
-    find, leaves = finder(f, params, x1, options)
-    rows = gradients(find, x1, chunk=chunk)
-    if x2 is None:
+    rows, leaves = gradients(f, params, x1, options)
+    return contracted(rows, None if x2 is None else gradients(f, params, x2, options)[0], leaves, model.parameters(params).trained, options)
+
+
+def gradients(f: Function, params: PyTree, x: Array, options: Options) -> tuple[list[Gradients], tuple[int, ...]]:
+    """The gradients at all points, and which leaf each of their sources is of."""
+    find, leaves = finder(one_output(f, options.output)[0], params, x, options)
+    return jax.vmap(find)(x), leaves
+
+
+def contracted(
+    rows: list[Gradients], columns: list[Gradients] | None, leaves: Sequence[int], trained: Sequence[int], options: Options
+) -> list[Array]:
+    """The kernel from the gradients, whose sources are of these leaves, as in `parts`."""
+    output = "trace" if options.output == "pseudo" else options.output
+    if columns is None:
         found = contract_symmetric(rows, output, apart=options.apart)
     else:
-        found = contract(rows, gradients(find, x2, chunk=chunk), output, apart=options.apart)
+        found = contract(rows, columns, output, apart=options.apart)
     if not options.apart:
         return [found]
     by_leaf: dict[int, Array] = {}
     for leaf, part in zip(leaves, found, strict=True):
         by_leaf[leaf] = by_leaf[leaf] + part if leaf in by_leaf else part
     none = jnp.zeros_like(found[0])
-    return [by_leaf.get(leaf, none) for leaf in model.parameters(params).trained]
+    return [by_leaf.get(leaf, none) for leaf in trained]
 
 
 def one_output(f: Function, output: str) -> tuple[Function, str]:
@@ -99,11 +112,11 @@ def one_output(f: Function, output: str) -> tuple[Function, str]:
     return summed, "trace"
 
 
-def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Callable[[Array], list[Gradients]], list[int]]:
+def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Callable[[Array], list[Gradients]], tuple[int, ...]]:
     """The function that finds the gradients at one point (without the axis N), for points as in `x`; and which leaf each source is of."""
     held, point = model.parameters(params), shape_of_point(x)
     result = model.outputs(f, params, point)
-    whole = (lambda point: _jacobians(model.single(f, held), held, point)), list(held.trained)
+    whole = (lambda point: _jacobians(model.single(f, held), held, point)), held.trained
     if options.method == "jacobian":
         return whole
     program = program_of(f, held, point)
@@ -114,19 +127,8 @@ def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Calla
     groups = [replace(group, form=form) for group, form in zip(found.groups, forms, strict=True)]
     if not groups:
         one, none = jnp.ones((1, 1, 1), result.dtype), jnp.zeros((result.size, 1, 1, 1), result.dtype)
-        return (lambda point: [Gradients((one,), none)]), [held.trained[0]]
-    return (lambda point: _signals(program, groups, held, point)), [member.leaf for group in groups for member in group.members]
-
-
-def gradients(find: Callable[[Array], list[Gradients]], x: Array, *, chunk: int | None = None) -> list[Gradients]:
-    """The gradients at all points; found for `chunk` points at a time (default: all)."""
-    n = len(x)
-    chunks = math.ceil(n / (chunk or max(n, 1)))
-    if chunks <= 1:
-        return jax.vmap(find)(x)
-    each = math.ceil(n / chunks)
-    filled = x[jnp.minimum(jnp.arange(chunks * each), n - 1)].reshape(chunks, each, *x.shape[1:])
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], jax.lax.map(jax.vmap(find), filled))
+        return (lambda point: [Gradients((one,), none)]), held.trained[:1]
+    return (lambda point: _signals(program, groups, held, point)), tuple(member.leaf for group in groups for member in group.members)
 
 
 def by_products(f: Function, params: PyTree, x1: Array, x2: Array, output: str) -> Array:

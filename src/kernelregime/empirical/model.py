@@ -69,7 +69,6 @@ def parameters(params: Any) -> Parameters:
 
 def _held(params: Any) -> list[bool]:
     """Of each leaf, whether it is in a `Frozen`."""
-
     nodes = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, Frozen))
     return [isinstance(node, Frozen) for node in nodes for _ in (jax.tree.leaves(node) if isinstance(node, Frozen) else (node,))]
 
