@@ -1,4 +1,4 @@
-"""Any model and data to the finite-width neural tangent kernel: Jacobians, structured contraction, expansions, draws over seeds."""
+"""Any model and data to the finite-width neural tangent kernel: Jacobians, contraction, products, expansions, draws over seeds."""
 
 from kernelregime.empirical.adapters import Model
 from kernelregime.empirical.draws import sample_at_init
@@ -7,5 +7,22 @@ from kernelregime.empirical.expansion import linearize, taylor
 from kernelregime.empirical.gram import ntk
 from kernelregime.empirical.kernel import ntk_function
 from kernelregime.empirical.model import Frozen
+from kernelregime.empirical.operators import NtkOperator, operator
+from kernelregime.empirical.spectrum import Eigenpairs, Estimate, SpectralDensity
 
-__all__ = ["Frozen", "Model", "NtkDraws", "linearize", "ntk", "ntk_function", "sample_at_init", "sample_fully_connected", "taylor"]
+__all__ = [
+    "Eigenpairs",
+    "Estimate",
+    "Frozen",
+    "Model",
+    "NtkDraws",
+    "NtkOperator",
+    "SpectralDensity",
+    "linearize",
+    "ntk",
+    "ntk_function",
+    "operator",
+    "sample_at_init",
+    "sample_fully_connected",
+    "taylor",
+]
