@@ -8,6 +8,7 @@ from kernelregime.empirical.gram import ntk
 from kernelregime.empirical.kernel import ntk_function
 from kernelregime.empirical.model import Frozen
 from kernelregime.empirical.operators import NtkOperator, operator
+from kernelregime.empirical.rate import gradient_flow_direction, ntk_rate
 from kernelregime.empirical.spectrum import Eigenpairs, Estimate, SpectralDensity
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "NtkDraws",
     "NtkOperator",
     "SpectralDensity",
+    "gradient_flow_direction",
     "linearize",
     "ntk",
     "ntk_function",
+    "ntk_rate",
     "operator",
     "sample_at_init",
     "sample_fully_connected",
