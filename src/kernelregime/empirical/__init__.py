@@ -4,6 +4,7 @@ from kernelregime.empirical.adapters import Model
 from kernelregime.empirical.draws import sample_at_init
 from kernelregime.empirical.ensembles import NtkDraws, sample_fully_connected
 from kernelregime.empirical.expansion import linearize, taylor
+from kernelregime.empirical.features import features
 from kernelregime.empirical.gram import ntk
 from kernelregime.empirical.kernel import ntk_function
 from kernelregime.empirical.model import Frozen
@@ -19,6 +20,7 @@ __all__ = [
     "NtkDraws",
     "NtkOperator",
     "SpectralDensity",
+    "features",
     "gradient_flow_direction",
     "linearize",
     "ntk",
