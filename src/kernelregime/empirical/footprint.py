@@ -53,10 +53,10 @@ def footprint(f: Function, params: Any, point: Any, options: Options) -> Footpri
     finding, found = jax.make_jaxpr(lambda params, x: kernel.gradients(f, params, x, options)[0], return_shape=True)(params, points)
     contracting = jax.make_jaxpr(lambda rows: contract(rows, rows, output, apart=options.apart))(found)
     inputs = finding.jaxpr.invars
-    parameters, own, _ = _bytes(inputs)
-    once, sought, _ = _peak(finding.jaxpr)
-    _, kept, _ = _bytes(contracting.jaxpr.invars)
-    _, row, by_pair = _peak(contracting.jaxpr)  # one row of the kernel, where that is found by itself
+    parameters, own, _ = bytes_of(inputs)
+    once, sought, _ = peak(finding.jaxpr)
+    _, kept, _ = bytes_of(contracting.jaxpr.invars)
+    _, row, by_pair = peak(contracting.jaxpr)  # one row of the kernel, where that is found by itself
     kept += row
     sizes = (OVERLAP * once, OVERLAP * (own + max(sought, kept)), OVERLAP * (own + kept), by_pair, parameters)
     return Footprint(result.size, result.dtype, *map(float, sizes))
@@ -65,12 +65,12 @@ def footprint(f: Function, params: Any, point: Any, options: Options) -> Footpri
 def _of_products(f: Function, params: Any, points: Any, output: str, result: Any) -> Footprint:
     """Of NTK-vector products: nothing is kept of a point; a gradient at a time counts as what depends on parameters alone."""
     traced = jax.make_jaxpr(lambda params, x: kernel.by_products(f, params, x, x, output))(params, points)
-    parameters, own, _ = _bytes(traced.jaxpr.invars)
-    once, sought, by_pair = _peak(traced.jaxpr)
+    parameters, own, _ = bytes_of(traced.jaxpr.invars)
+    once, sought, by_pair = peak(traced.jaxpr)
     return Footprint(result.size, result.dtype, *map(float, (OVERLAP * once, *(OVERLAP * (own + sought),) * 2, by_pair, parameters)))
 
 
-def _peak(jaxpr: Any) -> np.ndarray:
+def peak(jaxpr: Any) -> np.ndarray:
     """The most bytes of results alive at one time in the order of the program: those of each kind on their own."""
     origin: dict[Any, Any] = {}  # of values that are another one in a new shape
     last: dict[Any, int] = {}
@@ -83,19 +83,19 @@ def _peak(jaxpr: Any) -> np.ndarray:
     for index, equation in enumerate(jaxpr.eqns):
         new = [variable for variable in equation.outvars if variable not in origin]
         results.update(new)
-        found = _bytes(new)
+        found = bytes_of(new)
         alive = alive + found
         top = np.maximum(top, alive + _inside(equation, found))
         touched = {origin.get(variable, variable) for variable in _variables([*equation.invars, *equation.outvars])}
         gone = {variable for variable in touched & results if last[variable] == index}
-        alive = alive - _bytes(gone)
+        alive = alive - bytes_of(gone)
         results -= gone
     return top
 
 
 def _inside(equation: Any, found: np.ndarray) -> np.ndarray:
     """The peak of the programs in an equation, beside its results."""
-    inner = reduce(np.maximum, map(_peak, core.jaxprs_in_params(equation.params)), np.zeros(3))
+    inner = reduce(np.maximum, map(peak, core.jaxprs_in_params(equation.params)), np.zeros(3))
     # The results of a call are those of its body; a loop or a branch has them twice.
     return np.maximum(inner - found, 0) if str(equation.primitive) in CALLS else inner
 
@@ -104,7 +104,7 @@ def _variables(atoms: Iterable[Any]) -> Iterator[Any]:
     return (atom for atom in atoms if isinstance(atom, core.Var))
 
 
-def _bytes(variables: Iterable[Any]) -> np.ndarray:
+def bytes_of(variables: Iterable[Any]) -> np.ndarray:
     """The bytes of values that exist once, for a point, for a pair."""
     total = np.zeros(3)
     for aval in (variable.aval for variable in variables):
