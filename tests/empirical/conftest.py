@@ -1,7 +1,9 @@
 """Small models, each with a way for parameters to enter that the others do not have, and the kernel by its definition."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +13,8 @@ import pytest
 from compiling import quick
 from jax import lax
 from jax.flatten_util import ravel_pytree
+
+sys.path.append(str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
@@ -218,3 +222,13 @@ def by_definition() -> Callable[..., Any]:
 def jit() -> Callable[..., Any]:
     """`jax.jit` that spends little on compilation, four times less than usual: what is compiled here runs once."""
     return quick
+
+
+@pytest.fixture
+def one_thread():
+    """The threads of torch wait for one another busily, which takes long where other processes use the cores."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Num, PyTree
 from kernelregime import _checks, _precision, grams
 from kernelregime.empirical import kernel
 from kernelregime.empirical import model as models
-from kernelregime.empirical.adapters import as_jax
+from kernelregime.empirical.adapters import Model, as_model
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.footprint import Footprint, footprint
 from kernelregime.empirical.model import Function
@@ -29,6 +29,7 @@ def ntk(
     x2: Num[ArrayLike, "N2 ..."] | None = None,
     *,
     output: str = "trace",
+    by_layer: bool = False,
     method: str = "auto",
     memory: int | None = None,
     dtype: Any = None,
@@ -42,10 +43,11 @@ def ntk(
     Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p, over all entries θ_p of the floating-point leaves of params.
 
     `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, x (N, ...), outputs (N,) or (N, O), each
-    row on its own; or a bound Flax linen module, an NNX or Equinox module.
+    row on its own; or a bound Flax linen module, an NNX, Equinox or PyTorch module (computed in torch: see docs/torch.md).
     `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
     infinite-width kernel; "full";
-    "diagonal", Θ_oo. `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
+    "diagonal", Θ_oo. `by_layer` (PyTorch): a dict of kernels that add up to it, by the names of the modules that hold parameters.
+    `method`: "jacobian", "structured" or "auto", as in `ntk_function`; all agree to rounding.
     `memory`: bytes for what is computed at one time, the parameters and the whole result apart (default: half of the free memory of
     the device or host); no size has to divide another. `dtype`: float32 or float64, to which params and floating-point x are cast
     (default: that of params; half precision counts as float32). `engine`: "threads", "processes", "dask" or "dask:tcp://HOST:PORT",
@@ -64,9 +66,14 @@ def ntk(
     array([[1., 0.],
            [0., 1.]])
     """
+    taken = as_model(model)
+    if not isinstance(taken, Model):  # a module of PyTorch, which is computed there
+        options = {"method": method, "memory": memory, "dtype": dtype, "engine": engine, "workers": workers}
+        return taken.ntk(x1, x2, output=output, by_layer=by_layer, store=store, progress=progress, **options)
+    if by_layer:
+        raise _checks.fail("by_layer=True for a PyTorch module", "a model in JAX", "leave by_layer out")
     _checks.one_of("output", output, kernel.OUTPUTS)
     _checks.one_of("method", method, kernel.METHODS)
-    taken = as_jax(model)
     f, working = taken.f, models.precision(taken.params, dtype)
     with _precision.enter(working):
         params = models.cast(taken.params, working)
