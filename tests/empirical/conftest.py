@@ -1,7 +1,9 @@
 """Small models, each with a way for parameters to enter that the others do not have, and the kernel by its definition."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +13,8 @@ import pytest
 from compiling import quick
 from jax import lax
 from jax.flatten_util import ravel_pytree
+
+sys.path.append(str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
@@ -310,5 +314,15 @@ class QuickJax:
 @pytest.fixture
 def compiling_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for the programs of this package: for tests of many models."""
-    for module in ("gram", "model"):
+    for module in ("tiles", "model"):
         monkeypatch.setattr(f"kernelregime.empirical.{module}.jax", QuickJax())
+
+
+@pytest.fixture
+def one_thread():
+    """The threads of torch wait for one another busily, which takes long where other processes use the cores."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

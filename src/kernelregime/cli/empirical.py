@@ -74,12 +74,13 @@ def empirical(asked: Asked, points: Points, running: Running) -> None:
     model = library.as_model(made(asked.model, shape=x.shape[1:], seed=points.seed, classes=len(found.classes) or None))
     chosen: dict[str, Any] = {"output": asked.output, "by_layer": asked.by_layer, "method": asked.method, "dtype": points.dtype}
     budget = sizes.parsed(running.memory)
-    explanation = library.explain(model, x, **chosen, memory=budget)
     if asked.explain:
-        typer.echo(results.plain_json(asdict(explanation)) if running.json else str(explanation))
+        told = library.explain(model, x, **chosen, memory=budget)
+        typer.echo(results.plain_json(asdict(told)) if running.json else str(told))
         return
     if not running.quiet:
-        typer.echo(str(explanation), err=True)
+        in_jax = isinstance(model, library.Model)
+        typer.echo(library.explain(model, x, **chosen, memory=budget) if in_jax else "\n".join(model.notes), err=True)
     start = time.perf_counter()
     place: dict[str, Any] = {"store": running.store, "memory": budget, "engine": running.engine, "workers": running.workers}
     try:
@@ -92,7 +93,7 @@ def empirical(asked: Asked, points: Points, running: Running) -> None:
     square = {name: grams.conditioning(part) for name, part in kernels.items() if part.ndim == 2}
     if running.json:
         rows = {name: asdict(report) for name, report in square.items()}
-        shown = {"store": running.store, "points": len(x), "seconds": seconds, "method": explanation.method, "notes": explanation.notes}
+        shown = {"store": running.store, "points": len(x), "seconds": seconds, "notes": model.notes}
         typer.echo(results.plain_json({**shown, "shapes": {name: part.shape for name, part in kernels.items()}, **rows}))
         return
     for name, report in square.items():

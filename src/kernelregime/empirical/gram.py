@@ -14,7 +14,7 @@ from jaxtyping import Num, PyTree
 from kernelregime import _checks, _precision, grams
 from kernelregime.empirical import kernel
 from kernelregime.empirical import model as models
-from kernelregime.empirical.adapters import as_jax
+from kernelregime.empirical.adapters import Model, as_jax, as_model
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.contraction import MIRROR
 from kernelregime.empirical.footprint import Footprint, footprint
@@ -48,7 +48,7 @@ def ntk(
 
     `model`: a pair (f, params) of a network, or of any pure f(params, x) with params any pytree, of which floating-point leaves are
     trained, x (N, ...), outputs (N,) or (N, O), each row on its own; or a bound Flax linen module or (module, variables), an NNX
-    module, an Equinox module or (module, state), in evaluation mode.
+    module, an Equinox module or (module, state), in evaluation mode; or a PyTorch module, computed in torch (see docs/torch.md).
     `x1` (N1, ...), `x2` (N2, ...); x2=None stands for x1. `output`: "trace", the mean over outputs (1/O) Σ_o Θ_oo, which tends to the
     infinite-width kernel; "full"; "diagonal", Θ_oo; "pseudo", the kernel of Σ_o f_o/√O. `by_layer`: the kernel of every group of
     parameters, which add up to the whole. `method`: "jacobian", "structured", "products" or "auto", as in `ntk_function`; all agree to
@@ -72,8 +72,12 @@ def ntk(
     array([[1., 0.],
            [0., 1.]])
     """
+    given = as_model(model)
+    if not isinstance(given, Model):  # a module of PyTorch, which is computed there
+        options = {"output": output, "by_layer": by_layer, "method": method, "memory": memory, "dtype": dtype}
+        return given.ntk(x1, x2, **options, engine=engine, workers=workers, store=store, progress=progress)
     task = prepare(
-        model, x1, x2, output=output, by_layer=by_layer, method=method, memory=memory, dtype=dtype, engine=engine, workers=workers
+        given, x1, x2, output=output, by_layer=by_layer, method=method, memory=memory, dtype=dtype, engine=engine, workers=workers
     )
     result = grams.assemble(task.problem, memory=task.memory, engine=engine, workers=workers, store=store, progress=progress)
     return dict(result.matrices) if by_layer else result.matrices["ntk"]

@@ -14,6 +14,7 @@ from kernelregime.layers import Layer
 from kernelregime.layers.rates import check_one_rate
 
 Function = Callable[[Any, Any], Any]
+STEP = float(jnp.finfo(jnp.bfloat16).eps) ** 0.5  # of parameters, relative: what may be lost in rounding moves outputs by less
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("value",), meta_fields=())
@@ -139,12 +140,16 @@ def check_rows(f: Function, params: Any, pair: np.ndarray) -> None:
     """
     compute = jax.jit(lambda params, x: jnp.reshape(f(params, x), (len(x), -1)))
     two, same, three = (np.asarray(compute(params, pair[rows]), np.float64) for rows in ([0, 1], [0, 0], [0, 0, 0]))
-    step = float(jnp.finfo(jnp.bfloat16).eps) ** 0.5
-    moved = np.asarray(compute(_scattered(parameters(params), step), pair[[0, 0]]), np.float64)
+    moved = np.asarray(compute(_scattered(parameters(params), STEP), pair[[0, 0]]), np.float64)
+    compare_rows(two, same, three, moved, parameters(params).values[0].dtype)
+
+
+def compare_rows(two: np.ndarray, same: np.ndarray, three: np.ndarray, moved: np.ndarray, dtype: Any) -> None:
+    """The same from outputs (rows, O): of the points [0, 1], [0, 0] and [0, 0, 0], and of [0, 0] with scattered parameters."""
     with np.errstate(invalid="ignore"):  # values that are not finite are told apart elsewhere
         largest = np.abs(same).max()
-        beside = np.abs(two[0] - same[0]).max() > float(np.finfo(parameters(params).values[0].dtype).eps) ** 0.5 * largest
-        elsewhere = np.abs(three - same[0]).max() > step * largest + np.abs(moved - same).max()
+        beside = np.abs(two[0] - same[0]).max() > float(np.finfo(dtype).eps) ** 0.5 * largest
+        elsewhere = np.abs(three - same[0]).max() > STEP * largest + np.abs(moved - same).max()
     if beside or elsewhere:
         got = f"rows that change with {'another row' if beside else 'their place or number'}"
         do = "take out batch statistics and dropout (for batch norm, use its running averages)"
