@@ -75,30 +75,37 @@ def _conv_peer(n, side, channels, depth, readout, peer_n, dtype):
     return lambda: jax.block_until_ready(both(x1, x2))
 
 
-def _empirical_ours(n, outputs, output, depth, width, dtype):
+def _empirical_ours(network, n, outputs, output, depth, width, dtype):
     import jax
 
-    from kernelregime import empirical, networks
+    from kernelregime import empirical, layers, networks
 
-    network = networks.mlp(depth=depth + 1, width=width, outputs=outputs, sigma_b2=0.01)
-    x = _points(n, 784, dtype)
-    params = network.init(jax.random.PRNGKey(0), (784,), dtype)
-    f = network.apply
-    return lambda: empirical.ntk((f, params), x, output=output, dtype=dtype)
+    if network == "mlp":
+        net, x = networks.mlp(depth=depth + 1, width=width, outputs=outputs, sigma_b2=0.01), _points(n, 784, dtype)
+    else:
+        hidden = (layers.Conv(width, (3, 3), 2.0), layers.Activation("relu")) * depth
+        net, x = layers.Sequential((*hidden, layers.GlobalPool(), layers.Dense(outputs))), _images(n, 16, 3, dtype)[0]
+    params = net.init(jax.random.PRNGKey(0), x.shape[1:], dtype)
+    return lambda: empirical.ntk((net, params), x, output=output, dtype=dtype)
 
 
-def _empirical_peer(n, outputs, output, depth, width, dtype):
+def _empirical_peer(network, n, outputs, output, depth, width, dtype):
     import jax
     import neural_tangents as nt
     from neural_tangents import stax
 
-    hidden = [layer for _ in range(depth) for layer in (stax.Dense(width, W_std=2**0.5, b_std=0.1), stax.Relu())]
-    init, apply, _ = stax.serial(*hidden, stax.Dense(outputs, W_std=2**0.5, b_std=0.1))
-    x = jax.numpy.asarray(_points(n, 784, dtype))
+    if network == "mlp":
+        hidden = [layer for _ in range(depth) for layer in (stax.Dense(width, W_std=2**0.5, b_std=0.1), stax.Relu())]
+        layers, x = [*hidden, stax.Dense(outputs, W_std=2**0.5, b_std=0.1)], _points(n, 784, dtype)
+    else:
+        hidden = [layer for _ in range(depth) for layer in (stax.Conv(width, (3, 3), padding="SAME", W_std=2**0.5), stax.Relu())]
+        layers, x = [*hidden, stax.GlobalAvgPool(), stax.Dense(outputs)], _images(n, 16, 3, dtype)[0]
+    init, apply, _ = stax.serial(*layers)
+    x = jax.numpy.asarray(x)
     _, params = init(jax.random.PRNGKey(0), x.shape)
     axes = () if output == "full" else (-1,)
-    # implementation 3 with vmap over points is the peer's best mode for these networks
-    kernel = jax.jit(nt.empirical_ntk_fn(apply, trace_axes=axes, implementation=3, vmap_axes=0))
+    # with vmap over points, the peer's best mode is implementation 3 for dense networks and 1 for convolutions
+    kernel = jax.jit(nt.empirical_ntk_fn(apply, trace_axes=axes, implementation=3 if network == "mlp" else 1, vmap_axes=0))
     return lambda: jax.block_until_ready(kernel(x, None, params))
 
 
@@ -175,8 +182,10 @@ def _conv(n, side, depth, readout, peer_n, dtype):
     return Case(_conv_ours, _conv_peer, parameters, dtype, share=(peer_n / n) ** 2)
 
 
-def _empirical(n, outputs, output):
-    return Case(_empirical_ours, _empirical_peer, {"n": n, "outputs": outputs, "output": output, "depth": 20, "width": 300}, "float32")
+def _empirical(n, outputs, output, dtype="float32", *, network="mlp"):
+    depth, width = (20, 300) if network == "mlp" else (3, 32)
+    parameters = {"network": network, "n": n, "outputs": outputs, "output": output, "depth": depth, "width": width}
+    return Case(_empirical_ours, _empirical_peer, parameters, dtype)
 
 
 DISPERSION = {"width": 100, "depth": 100, "inputs": 100, "draws": 500}
@@ -188,9 +197,13 @@ CASES = {
     **{f"conv_pool_16_L3_{dtype}": _conv(32, 16, 3, "pool", 8, dtype) for dtype in ("float32", "float64")},
     "conv_pool_32_L5_float32": _conv(8, 32, 5, "pool", 2, "float32"),
     **{f"conv_flatten_16_L5_{dtype}": _conv(64, 16, 5, "flatten", 64, dtype) for dtype in ("float32", "float64")},
-    "empirical_O1": _empirical(100, 1, "trace"),
-    "empirical_O10_trace": _empirical(100, 10, "trace"),
-    "empirical_O10_full": _empirical(100, 10, "full"),
+    "empirical_mlp_O1": _empirical(100, 1, "trace"),
+    "empirical_mlp_O1_float64": _empirical(100, 1, "trace", "float64"),
+    "empirical_mlp_500_O1": _empirical(500, 1, "trace"),
+    "empirical_mlp_500_O10_trace": _empirical(500, 10, "trace"),
+    "empirical_mlp_500_O10_full": _empirical(500, 10, "full"),
+    "empirical_cnn_O1": _empirical(100, 1, "trace", network="cnn"),
+    "empirical_cnn_50_O10": _empirical(50, 10, "trace", network="cnn"),
     "dispersion_law": Case(_dispersion_law, _dispersion_peer, DISPERSION, "float32"),
     "dispersion_dense": Case(_dispersion_dense, _dispersion_peer, DISPERSION, "float32"),
     "ensemble_covariance": Case(_ensemble_ours, _ensemble_peer, {"n": 2000}, "float64"),

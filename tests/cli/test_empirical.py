@@ -36,23 +36,23 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_store_holds_the_kernel_of_the_model_that_the_factory_makes(answer, folder):
     code, out, errors = answer(
-        "empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "12", "--flat", "--dtype", "float64"
+        "empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "20", "--flat", "--dtype", "float64"
     )
     assert code == 0, errors
     assert errors.splitlines()[0] == "structured: 2 of 2 parameters enter by products, whose Jacobians need not be found by derivatives"
     assert "λ_max" in out
-    x = data.points("digits", count=12).x
+    x = data.points("digits", count=20).x
     net = networks.mlp(outputs=10, depth=2, width=8)
     here = empirical.ntk((net, net.init(jax.random.key(0), (64,))), x, dtype="float64")
     np.testing.assert_allclose(grams.store.open(folder / "runs" / "empirical.zarr").ntk.values, here, rtol=1e-12)
 
 
 def test_images_stay_images_and_kernels_by_layer_add_up(answer, folder):
-    options = ["empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "8", "--seed", "3", "--quiet"]
+    options = ["empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "10", "--seed", "3", "--quiet"]
     code, out, errors = answer(*options, "--by-layer", "--json", "--store", "parts.zarr")
     assert (code, errors) == (0, "")
     shown = json.loads(out)
-    assert shown["shapes"] == {"0": [8, 8], "3": [8, 8]}
+    assert shown["shapes"] == {"0": [10, 10], "3": [10, 10]}
     assert shown["0"]["negative"] == 0
     assert answer(*options, "--store", "whole.zarr")[0] == 0
     parts, whole = grams.store.open("parts.zarr"), grams.store.open("whole.zarr")
@@ -60,12 +60,12 @@ def test_images_stay_images_and_kernels_by_layer_add_up(answer, folder):
 
 
 def test_explain_says_what_would_be_done_and_computes_nothing(answer, folder):
-    code, out, _ = answer("empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "8", "--explain")
+    code, out, _ = answer("empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "10", "--explain")
     assert code == 0
     assert out.startswith("structured: ")
     assert "0.w" in out
     assert not (folder / "runs").exists()
-    code, out, _ = answer("empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "8", "--explain", "--json")
+    code, out, _ = answer("empirical", "--model", "ownmodel:build", "--data", "digits", "--points", "10", "--explain", "--json")
     assert json.loads(out)["method"] == "structured"
 
 
@@ -83,4 +83,4 @@ def test_explain_says_what_would_be_done_and_computes_nothing(answer, folder):
     ],
 )
 def test_what_is_no_factory_is_refused(refused, folder, model, told):
-    assert told in refused("empirical", "--model", model, "--data", "digits", "--points", "4")
+    assert told in refused("empirical", "--model", model, "--data", "digits", "--points", "10")

@@ -32,6 +32,7 @@ class Gradients(NamedTuple):
 
 MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}  # from Θ(x, x') to Θ(x', x)
 SIDES, LEAST = 4, 128  # blocks of rows of a symmetric kernel, and rows a block that a product of matrices needs to be quick
+ROWS = 128  # positions of rows in one product of matrices: fewer would read the columns for little
 # From the axes (i, j), (o, i, j) and (i, o, j, p) of the products to rows, columns, outputs.
 _ORDER = {"trace": (0, 1), "diagonal": (1, 2, 0), "full": (0, 2, 1, 3)}
 
@@ -88,12 +89,28 @@ def _of_place(rows: Gradients, columns: Gradients, output: str, apart: bool) -> 
         grams = [_sources(a, b) for a, b in pairs]
         return _one_position(grams if apart else [reduce(add, grams)], rows.signals.squeeze(3), columns.signals.squeeze(3), output)
 
+    outputs, positions = rows.signals.shape[1], rows.signals.shape[3]
+    if output == "trace":  # of outputs and features at one position together
+        rows, columns = (given._replace(signals=_outputs_last(given.signals)) for given in (rows, columns))
+    several = max(1, ROWS // positions)
+
     def row(point: Gradients) -> list[Array]:
         grams = [_pairs_of_positions(a, b) for a, b in zip(point.sources, columns.sources, strict=True)]
-        return [_positions(gram, point.signals, columns.signals, output) for gram in (grams if apart else [reduce(add, grams)])]
+        grams = grams if apart else [reduce(add, grams)]
+        if output == "trace":
+            signals = _pairs_of_positions(point.signals, columns.signals)
+            return [(gram * signals).sum((0, 1, 3)) for gram in grams]
+        return [_positions(gram, point.signals, columns.signals, output) for gram in grams]
 
-    found = jax.lax.map(row, rows)  # (i, j), (i, o, j) or (i, o, j, p)
+    found = jax.lax.map(row, rows, batch_size=min(several, len(rows.signals)))  # (i, j), (i, o, j) or (i, o, j, p)
+    if output == "trace":
+        return [part / outputs for part in found]
     return [part.transpose(1, 0, 2) for part in found] if output == "diagonal" else found
+
+
+def _outputs_last(signals: Float[Array, "N O B P M"]) -> Float[Array, "N B P OM"]:
+    moved = jnp.moveaxis(signals, 1, 3)
+    return moved.reshape(*moved.shape[:3], -1)
 
 
 def _sources(a: Any, b: Any) -> Float[Array, "B N1 N2"]:
@@ -144,9 +161,6 @@ def _pairs_of_positions(a: Any, b: Any) -> Float[Array, "B P N2 Q"]:
 
 def _positions(gram: Array, left: Array, right: Array, output: str) -> Array:
     """Σ_bpq gram_bpjq Σ_m left_obpm right_jobqm, for one point with signals (O, B, P, M) and others (N2, O, B, Q, M)."""
-    if output == "trace":
-        signals = jnp.einsum("obpm,jobqm->bpjq", left, right)
-        return (gram * signals).sum((0, 1, 3)) / len(left)
     if output == "diagonal":
         return jax.lax.map(lambda pair: jnp.einsum("bpjq,bpm,jbqm->j", gram, *pair), (left, right.swapaxes(0, 1)))
     moved = jnp.einsum("bpjq,obpm->jobqm", gram, left)  # what the source of each position of the others gives to the one's signals

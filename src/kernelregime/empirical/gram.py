@@ -180,7 +180,7 @@ def _identity(f: Function, params: PyTree, first: np.ndarray, second: np.ndarray
     leaves, structure = jax.tree.flatten(params)
     named = f if hasattr(f, "__qualname__") else type(f)
     with _precision.enter(models.precision(params, None)):
-        values = f(params, first[:2])
+        values = f(params, jax.numpy.asarray(first[:2]))
     return {
         "f": f"{named.__module__}.{named.__qualname__}",
         "values": identity.rounded(values)[:20],
