@@ -22,14 +22,15 @@ def by_jacobians(own: Callable[[Any, Any], Any], trained: Any, x1: Any, x2: Any)
 
 
 def check(model: Any, own: Callable[[Any, Any], Any], trained: Any, x: np.ndarray) -> None:
-    """`empirical.ntk` of the model is the kernel of own(trained, x), between two sets of points, to rounding in float64."""
+    """`empirical.ntk` of the model, by every method, is the kernel of own(trained, x), between two sets of points, to rounding in float64."""
     x1, x2 = x[:2], x[2:]
     with jax.enable_x64(True):
         expected = by_jacobians(own, trained, x1, x2)
-    found = empirical.ntk(model, x1, x2, output="full", dtype="float64")
-    assert found.shape == expected.shape
-    assert found.dtype == expected.dtype == np.float64
-    assert np.abs(found - expected).max() <= ROUNDING * np.abs(expected).max()
+    for method in ("auto", "jacobian", "products"):
+        found = empirical.ntk(model, x1, x2, output="full", method=method, dtype="float64")
+        assert found.shape == expected.shape
+        assert found.dtype == expected.dtype == np.float64
+        assert np.abs(found - expected).max() <= ROUNDING * np.abs(expected).max()
     assert np.abs(expected).max() > 1e-3
 
 
