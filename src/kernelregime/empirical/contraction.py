@@ -32,7 +32,7 @@ class Gradients(NamedTuple):
 
 MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}  # from Θ(x, x') to Θ(x', x)
 SIDES, LEAST = 4, 128  # blocks of rows of a symmetric kernel, and rows a block that a product of matrices needs to be quick
-ROWS = 128  # positions of rows in one product of matrices: fewer would read the columns for little
+ROWS = 256  # positions of rows in one product of matrices: fewer would read the columns for little
 # From the axes (i, j), (o, i, j) and (i, o, j, p) of the products to rows, columns, outputs.
 _ORDER = {"trace": (0, 1), "diagonal": (1, 2, 0), "full": (0, 2, 1, 3)}
 
@@ -89,20 +89,21 @@ def _of_place(rows: Gradients, columns: Gradients, output: str, apart: bool) -> 
         grams = [_sources(a, b) for a, b in pairs]
         return _one_position(grams if apart else [reduce(add, grams)], rows.signals.squeeze(3), columns.signals.squeeze(3), output)
 
-    outputs, positions = rows.signals.shape[1], rows.signals.shape[3]
-    if output == "trace":  # of outputs and features at one position together
-        rows, columns = (given._replace(signals=_outputs_last(given.signals)) for given in (rows, columns))
-    several = max(1, ROWS // positions)
+    outputs, positions, n = rows.signals.shape[1], rows.signals.shape[3], len(columns.signals)
+    sources = [_side_by_side(source) for source in columns.sources]
+    signals = columns.signals
+    if output == "trace":  # outputs and features as one, at each position
+        rows, signals = rows._replace(signals=_outputs_last(rows.signals)), _side_by_side(_outputs_last(signals))
 
     def row(point: Gradients) -> list[Array]:
-        grams = [_pairs_of_positions(a, b) for a, b in zip(point.sources, columns.sources, strict=True)]
+        grams = [_pairs_of_positions(a, b, n) for a, b in zip(point.sources, sources, strict=True)]
         grams = grams if apart else [reduce(add, grams)]
         if output == "trace":
-            signals = _pairs_of_positions(point.signals, columns.signals)
-            return [(gram * signals).sum((0, 1, 3)) for gram in grams]
-        return [_positions(gram, point.signals, columns.signals, output) for gram in grams]
+            products = _pairs_of_positions(point.signals, signals, n)
+            return [(gram * products).sum((0, 1, 3)) for gram in grams]
+        return [_positions(gram, point.signals, signals, output) for gram in grams]
 
-    found = jax.lax.map(row, rows, batch_size=min(several, len(rows.signals)))  # (i, j), (i, o, j) or (i, o, j, p)
+    found = jax.lax.map(row, rows, batch_size=min(max(1, ROWS // positions), len(rows.signals)))  # (i, j), (i, o, j) or (i, o, j, p)
     if output == "trace":
         return [part / outputs for part in found]
     return [part.transpose(1, 0, 2) for part in found] if output == "diagonal" else found
@@ -151,12 +152,22 @@ def _summed(term: Callable[[Any], list[Array]], over: Any, zeros: list[Array]) -
     return jax.lax.scan(lambda total, each: (list(map(add, total, term(each))), None), zeros, over)[0]
 
 
-def _pairs_of_positions(a: Any, b: Any) -> Float[Array, "B P N2 Q"]:
-    """Inner products of the sources of one point with those of others."""
+def _side_by_side(given: Any) -> Any:
+    """What is multiplied with rows, (N, B, P, K), as (B, K, N·P): laid so once, and not for every row."""
+    if isinstance(given, Indexed):
+        return Indexed(*(part.swapaxes(0, 1).reshape(part.shape[1], -1) for part in given))
+    return jnp.moveaxis(given, (1, 3), (0, 1)).reshape(given.shape[1], given.shape[3], -1)
+
+
+def _pairs_of_positions(a: Any, b: Any, n: int) -> Float[Array, "B P N2 Q"]:
+    """Inner products of one point, (B, P, K), with n others, laid side by side."""
     if isinstance(a, Indexed):
-        same = a.rows[:, :, None, None] == b.rows.swapaxes(0, 1)[:, None]
-        return jnp.where(same, a.weights[:, :, None, None] * b.weights.swapaxes(0, 1)[:, None], 0)
-    return jnp.einsum("bpk,jbqk->bpjq", a, b)
+        found = jnp.where(a.rows[:, :, None] == b.rows[:, None], a.weights[:, :, None] * b.weights[:, None], 0)
+    elif len(a) == 1:
+        found = (a.squeeze(0) @ b.squeeze(0))[None]
+    else:
+        found = a @ b
+    return found.reshape(*found.shape[:2], n, -1)
 
 
 def _positions(gram: Array, left: Array, right: Array, output: str) -> Array:

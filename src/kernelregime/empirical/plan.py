@@ -66,19 +66,21 @@ class Analysis:
     def forms(self, method: str, output: str, *, points: int, memory: float | None = None) -> tuple[Form, ...] | None:
         """The form of each group, for so many points in all and bytes for gradients that wait; None for JAX's Jacobian.
 
-        The cheaper form of every product; where gradients then need too much memory, the smaller of those that save most for their cost.
+        The cheaper form of every product; where gradients then need too much memory, the smaller of those that save most for their cost,
+        unless it costs more than to find the gradients again, for smaller tiles.
         """
         # With no product to take apart JAX's own Jacobian does the same work, in a shorter program.
         products = any(member.product for group in self.groups for member in group.members)
         if method == "jacobian" or (method == "auto" and not products):
             return None
         chosen, others, outputs = [], [], self.outputs
+        again = points * 4.0 * outputs * sum(g.blocks * g.positions * sum(g.inputs) * g.signals for g in self.groups)  # passes back
         for number, group in enumerate(self.groups):
             best, *more = sorted(ways(group), key=lambda one: one.operations(outputs, points, output))
             chosen.append(best)
             smaller = [one for one in more if one.kept(outputs) < best.kept(outputs)]
-            if smaller:
-                risen = smaller[0].operations(outputs, points, output) - best.operations(outputs, points, output)
+            risen = smaller[0].operations(outputs, points, output) - best.operations(outputs, points, output) if smaller else again
+            if risen < again:
                 others.append((risen / (best.kept(outputs) - smaller[0].kept(outputs)), number, smaller[0]))
         for _, number, one in sorted(others, key=lambda other: other[0]):
             if memory is None or np.dtype(self.dtype).itemsize * points * sum(group.kept(outputs) for group in chosen) <= memory:

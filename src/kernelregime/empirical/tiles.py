@@ -109,7 +109,7 @@ def _in_chunks(reference: Callable[[], Function], options: Options) -> Callable[
         whole = jax.tree.map(lambda leaf: jnp.zeros((len(x), *leaf.shape[1:]), leaf.dtype), form)
         for start in range(0, len(x), count):
             begin = min(start, len(x) - count)
-            whole = put(whole, find(params, x[begin : begin + count]), begin)
+            whole = jax.block_until_ready(put(whole, find(params, x[begin : begin + count]), begin))  # not several at one time
         return whole
 
     def compute(params: Any, x1: np.ndarray, x2: np.ndarray | None, chunk: int) -> list[Any]:
