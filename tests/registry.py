@@ -155,6 +155,13 @@ IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
         _on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Crop(((1, None, None), (None, None, 2))), end="flatten"),
         (3, 4, 2),
     ),
+    # with so many keys that the logits are Gaussian
+    "softmax attention at 1/√d": (
+        _on_images(Attention(24, 2, 256, 4, 1.5, 1.2, 1.3, 1.1, 0.1, scaling="root", embedding="concatenate", samples=1024)),
+        (3, 2),
+    ),
+    "relu attention at 1/√d": (_on_images(Attention(24, 4, 256, 4, 1.5, scaling="root", weights="relu"), end="flatten"), (3, 2)),
+    "several lengths, softmax attention at 1/√d": (_on_images(Attention(24, 4, 256, 4, scaling="root", samples=1024)), (4, 2)),
     "concatenated": (
         _on_images(
             Branches(

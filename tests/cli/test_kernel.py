@@ -94,7 +94,7 @@ def test_a_bad_quadrature_is_said_where_the_kernel_is(small, monkeypatch, as_jso
     monkeypatch.setattr(infinite, "gram", lambda *arguments, **options: replace(gram(*arguments, **options), error=3e-3))
     code, out, errors = small(*as_json)
     assert code == 0
-    assert errors.startswith("warning: NOT RELIABLE: the quadrature of the activation is off by 3.0e-03")
+    assert errors.startswith("warning: NOT RELIABLE: off by 3.0e-03 relative to the kernel, by the quadrature of an activation")
     assert errors.count("\n") == 1
     rows = [json.loads(out)[name]["status"] for name in ("ntk", "nngp")] if as_json else out.splitlines()[:2]
     assert all("NOT RELIABLE" in row for row in rows)

@@ -31,6 +31,10 @@ NETWORKS = {
         Sequential((Dense(16, 1.6), Attention(16, 8, 16, 2, weights="identity", scaling="root"), GlobalPool(), Dense(1))),
         SEQUENCES,
     ),
+    "softmax attention of 1/√d": (
+        Sequential((Dense(16, 1.6), Attention(16, 8, 16, 2, scaling="root", embedding="sum", samples=2**13), GlobalPool(), Dense(1))),
+        SEQUENCES,
+    ),
     "recurrent": (Sequential((Recurrent(16, "tanh", 1.4, 0.8, 0.2), Last(), Dense(1))), SEQUENCES),
     "residual with layer normalization": (Sequential((Dense(8), BLOCK, BLOCK, Activation("relu"), Dense(1))), SEQUENCES[:, 0]),
 }

@@ -52,7 +52,17 @@ def test_both_kernels_are_the_means_over_finite_networks(name):
         assert (np.abs(sample.mean(axis=0) - kernel) <= 4 * sem).all()
 
 
-@pytest.mark.parametrize("name", ["SAME, stride 2, pool", "mean pooling inside the image", "resized", "several lengths", "aggregated"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SAME, stride 2, pool",
+        "mean pooling inside the image",
+        "resized",
+        "several lengths",
+        "several lengths, softmax attention at 1/√d",
+        "aggregated",
+    ],
+)
 def test_tiles_engines_and_precisions_give_the_kernels_of_the_pure_function(name):
     network, shape = IMAGE_NETWORKS[name]
     x = given(name, images(shape))

@@ -112,6 +112,8 @@ SHORT = {
     "attention with positions": (Dense(8, 1.6), Attention(8, embedding="sum")),
     "linear attention": (Dense(8, 1.6), Attention(8, weights="relu"), RELU),
     "attention of 1/√d": (Dense(8, 1.6), Attention(8, weights="identity", scaling="root")),
+    "softmax attention of 1/√d": (Dense(8, 1.6), Attention(8, sigma_b2=0.1, scaling="root", embedding="sum", samples=64), RELU),
+    "linear attention of 1/√d": (Dense(8, 1.6), Attention(8, weights="relu", scaling="root", embedding="sum"), RELU),
     "recurrent": (Recurrent(8, "erf", 1.3, 0.8, 0.2),),
     "pooled by two": (Conv(8, (3,), **WEIGHTS), RELU, Pool((2,), edges="inside"), Dense(8), RELU),
 }

@@ -26,8 +26,8 @@ class Comparison:
 
     `infinite` (W, N, N): the infinite-width kernel itself (it depends on the width in the standard parameterization only). `mean`, `sem`
     (W, N, N): of the finite kernels over draws, minus the infinite one. Through these goes mean = limit + slope/width, by weighted least
-    squares: `limit`, `limit_sem`, `slope`, `slope_sem` (N, N), with 1/width in units of the network as it was given, and
-    `misfit`: the largest χ² of an entry divided by W - 2 (nan for two widths).
+    squares: `limit`, `limit_sem` (with the error of the infinite kernel), `slope`, `slope_sem` (N, N), with 1/width in units of the
+    network as it was given, and `misfit`: the largest χ² of an entry divided by W - 2 (nan for two widths).
     """
 
     infinite: np.ndarray
@@ -129,10 +129,10 @@ def crosscheck(
         found.append(_at_width(networks.widened(network, multiple), points, count, (seed, multiple), memory, so_far))
     rounding = ROUNDING * float(np.finfo(working).eps)
     nngp, ntk = (
-        _compared(np.array(kernels), samples, widths, rounding)
-        for kernels, samples in (zip(*side, strict=True) for side in zip(*found, strict=True))
+        _compared(np.array(kernels), samples, widths, rounding, max(error for *_, error in found))
+        for kernels, samples in (zip(*side, strict=True) for side in zip(*(kinds for *kinds, _ in found), strict=True))
     )
-    return CrossCheck(widths, count, nngp, ntk, *_spread([samples for _, (_, samples) in found], widths, rounding))
+    return CrossCheck(widths, count, nngp, ntk, *_spread([samples for _, (_, samples), _ in found], widths, rounding))
 
 
 Sample = tuple[np.ndarray, np.ndarray]  # an infinite-width kernel (N, N), and finite ones less it, relative to √(k_ii k_jj), (draws, N, N)
@@ -140,8 +140,8 @@ Sample = tuple[np.ndarray, np.ndarray]  # an infinite-width kernel (N, N), and f
 
 def _at_width(
     network: Layer, x: np.ndarray, draws: int, seeds: tuple[int, int], memory: int | None, progress: Callable[[int, int], None]
-) -> tuple[Sample, Sample]:
-    """NNGP and NTK at the widths of `network`."""
+) -> tuple[Sample, Sample, float]:
+    """NNGP and NTK at the widths of `network`, and the error of the infinite ones."""
     at = infinite.gram(network, x, dtype=x.dtype, memory=memory)
     if at.ntk.ndim != 2:
         do = "end it with GlobalPool or Flatten"
@@ -151,7 +151,7 @@ def _at_width(
     drawn = _drawn(network, x, draws, seeds, memory, progress)
     levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (at.nngp, at.ntk)]
     nngp, ntk = ((k, (s - k) / level) for k, s, level in zip((at.nngp, at.ntk), drawn, levels, strict=True))
-    return nngp, ntk
+    return nngp, ntk, at.error
 
 
 def _drawn(
@@ -174,8 +174,8 @@ def _drawn(
     return np.einsum("sio,sjo->sij", outputs, outputs) / outputs.shape[-1], ntks.astype(np.float64)
 
 
-def _compared(kernel: np.ndarray, samples: Sequence[np.ndarray], multiples: tuple[int, ...], rounding: float) -> Comparison:
-    """A line in 1/width through the mean deviations of each entry."""
+def _compared(kernel: np.ndarray, samples: Sequence[np.ndarray], multiples: tuple[int, ...], rounding: float, error: float) -> Comparison:
+    """A line in 1/width through the mean deviations of each entry; `error`: of the infinite kernel, the same at all widths."""
     mean = np.array([s.mean(axis=0) for s in samples])
     # of a kernel that does not depend on the draw, rounding is what is left
     sem = np.array([np.maximum(s.std(axis=0, ddof=1) / math.sqrt(len(s)), rounding) for s in samples])
@@ -188,7 +188,7 @@ def _compared(kernel: np.ndarray, samples: Sequence[np.ndarray], multiples: tupl
     free = len(multiples) - 2
     chi2 = (weight * (mean - limit - slope * over) ** 2).sum(axis=0)
     misfit = float(np.max(chi2) / free) if free else math.nan
-    return Comparison(kernel, mean, sem, limit, np.sqrt(s2 / whole), slope, np.sqrt(s0 / whole), misfit)
+    return Comparison(kernel, mean, sem, limit, np.sqrt(s2 / whole + error**2), slope, np.sqrt(s0 / whole), misfit)
 
 
 def _spread(theta: list[np.ndarray], multiples: tuple[int, ...], rounding: float) -> tuple[np.ndarray, float, float]:

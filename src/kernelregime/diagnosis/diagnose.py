@@ -124,9 +124,8 @@ def _evidence(
     found += phase.phase(what, measured, dataset, settings, at, where)
     found += conditioning.conditioning(what, measured, dataset, settings, at)
     if at is not None and infinite.status(at.error) != "reliable":
-        found += Findings(
-            missing=(f"digits of the infinite-width kernel: the quadrature of its activation is good to {at.error:.1g} only",)
-        )
+        doubt = f"quadrature of an activation or sampling of an Attention is good to {at.error:.1g} only"
+        found += Findings(missing=(f"digits of the infinite-width kernel: {doubt}",))
     return found
 
 

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -20,9 +20,11 @@ from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.positions import FieldPairs, most_positions, paired
 from kernelregime.infinite.shares import shared
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
-from kernelregime.layers import Batch, Folded, Layer, Recurrent, Sequential, draws, reach_of
+from kernelregime.layers import Attention, Batch, Folded, Layer, Recurrent, Sequential, draws, reach_of
 from kernelregime.layers.convolution import SPATIAL
 from kernelregime.layers.fields import Positions
+
+Part = TypeVar("Part", Nonlinearity, Attention)
 
 KINDS = ("nngp", "ntk")
 RELIABLE = 1e-6  # error relative to √(k11 k22) up to which kernels are what they seem
@@ -34,9 +36,9 @@ MANY = 2**16  # pairs from which on a polynomial of the kernels is sought
 
 @dataclass(frozen=True)
 class Grams:
-    """Gram matrices (N1, N2) of the kinds asked for (None otherwise), and `error`: the largest sum of the layers' quadrature errors,
-    each relative to √(k11 k22). Of several depths: (depths, N1, N2). From a store they are arrays of xarray, read when used.
-    With `by_layer` Θ is (layers, N1, N2), each layer's share, and `layers` are their names.
+    """Gram matrices (N1, N2) of the kinds asked for (None otherwise), and `error`: the largest sum of the layers' errors, of quadrature
+    and of sampling (one standard error), each relative to √(k11 k22). Of several depths: (depths, N1, N2). From a store they are arrays
+    of xarray, read when used. With `by_layer` Θ is (layers, N1, N2), each layer's share, and `layers` are their names.
     """
 
     nngp: Any
@@ -56,7 +58,7 @@ def status(error: float) -> str:
         return "reliable"
     if not math.isfinite(error):
         return "NOT RELIABLE: E φ² of an activation is not finite, or leaves the range of floats"
-    return f"NOT RELIABLE: the quadrature of the activation is off by {error:.1e} relative to the kernel"
+    return f"NOT RELIABLE: off by {error:.1e} relative to the kernel, by the quadrature of an activation or the samples of an Attention"
 
 
 def _layers(network: Layer, depths: Sequence[int] | None) -> Layer | Folded:
@@ -125,7 +127,7 @@ def _plain(
         outputs = dict.fromkeys(kinds, grams.Output((len(depths),), (1, 0, 2), ("depth",), (("depth", tuple(depths)),)))
     if shares:
         outputs["ntk"] = _by_layer(grams.Output(), shares)
-    kinds_of = [n.kind for n in _nonlinearities(network)]
+    kinds_of = [n.kind for n in _parts(network, Nonlinearity)]
     return grams.Problem(
         pairs,
         len(first),
@@ -198,7 +200,9 @@ def _fields(
     once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
     tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))
     entries = most_positions(network, shape)[0] ** (2 if read == "all" else 1)  # positions, or pairs of them, held at one time
-    held = PER_POSITION + max((n.kind.numbers_per_pair for n in _nonlinearities(network)), default=8) + 4 * shares
+    duals = max((n.kind.numbers_per_pair for n in _parts(network, Nonlinearity)), default=8)
+    sampled = max((attention.numbers_per_pair for attention in _parts(network, Attention)), default=0)
+    held = PER_POSITION + duals + 4 * shares + sampled * (1 + shares / 5)  # averages with each share of the NTK, on the same samples
     numbers = float(held * entries if apart is None else apart.numbers(first.shape[1:-1], held))
     output = grams.Output(tail, mirror, tuple(f"position{axis}" for axis in range(len(tail))))
     outputs = dict.fromkeys(kinds, output)
@@ -230,8 +234,9 @@ def _by_layer(output: grams.Output, shares: int) -> grams.Output:
     return grams.Output((*output.tail, shares), (*output.mirror, len(output.mirror)), (*output.axes, "layer"))
 
 
-def _nonlinearities(network: Layer) -> list[Nonlinearity]:
-    return [n for n in jax.tree.leaves(network, is_leaf=lambda n: isinstance(n, Nonlinearity)) if isinstance(n, Nonlinearity)]
+def _parts(network: Layer, kind: type[Part]) -> list[Part]:
+    """The records of one kind in a network."""
+    return [part for part in jax.tree.leaves(network, is_leaf=lambda part: isinstance(part, kind)) if isinstance(part, kind)]
 
 
 def _zonal(network: Layer, first: Points, second: Points | None, kinds: tuple[str, ...], dtype: np.dtype) -> Zonal | None:

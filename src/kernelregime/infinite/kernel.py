@@ -22,7 +22,8 @@ from kernelregime.layers.moments import signed
 
 
 class Kernels(NamedTuple):
-    """NNGP Σ and NTK Θ, each (N1, N2), and the quadrature errors of the layers, each relative to √(k11 k22), added up.
+    """NNGP Σ and NTK Θ, each (N1, N2), and the errors of the layers, each relative to √(k11 k22), added up: those of quadrature and,
+    where an `Attention` samples, its largest standard error.
 
     Of several depths: Σ and Θ (depths, N1, N2), and the largest error. By layer: Θ (layers, N1, N2).
     """

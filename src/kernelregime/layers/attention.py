@@ -1,7 +1,7 @@
 """Self-attention over all positions."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -10,12 +10,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from kernelregime import activations
 from kernelregime._checks import fail, integer, one_of
+from kernelregime.activations.angles import safe_sqrt
 from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_shape
 from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import alone
 from kernelregime.layers.dense import check_variance
-from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, own_pairs, positions_of, same_as_alone
+from kernelregime.layers.fields import Fields, Squares, blocks_of, hidden, moments_of, own_pairs, positions_of, same_as_alone, squares_of
+from kernelregime.layers.logits import GROUP, NUMBERS, Block, Sampling, elementwise, largest_error
+from kernelregime.layers.moments import Moments
+
+Found = tuple[list[tuple[Array, Array | None]], Any]  # Σ' and Θ' of each block, and what the error grows by
 
 WEIGHTS: dict[str, Callable[[Array], Array]] = {  # of logits (..., positions)
     "softmax": partial(jax.nn.softmax, axis=-1),
@@ -29,7 +35,18 @@ VARIANCES = ("sigma_q2", "sigma_k2", "sigma_v2", "sigma_o2", "sigma_b2", "sigma_
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=VARIANCES,
-    meta_fields=("channels", "heads", "key_channels", "value_channels", "scaling", "weights", "embedding", "embedding_channels"),
+    meta_fields=(
+        "channels",
+        "heads",
+        "key_channels",
+        "value_channels",
+        "scaling",
+        "weights",
+        "embedding",
+        "embedding_channels",
+        "samples",
+        "seed",
+    ),
 )
 @dataclass(frozen=True)
 class Attention(Layer):
@@ -38,11 +55,16 @@ class Attention(Layer):
     `channels`: outputs. Queries, keys and values are x W/√n with W_ij ~ N(0, σ²), σ² = `sigma_q2`, `sigma_k2`, `sigma_v2`; outputs
     have `sigma_o2` and a bias of `sigma_b2` ("ntk" parameterization throughout). `weights`: ζ, "softmax" over the positions, "identity",
     "abs" or "relu". `scaling`: "linear" divides Q Kᵀ by the number d of key channels, with one matrix for queries and keys, whose
-    logits converge; "root" by √d, with two: of it the limit is known for "identity" alone. `embedding`: a random vector for each
-    position, with variance `sigma_p2`, enters queries and keys: "none", "sum", or "concatenate" with `embedding_channels` channels.
+    logits converge; "root" by √d, with two, whose logits stay random. `embedding`: a random vector for each position, with variance
+    `sigma_p2`, enters queries and keys: "none", "sum", or "concatenate" with `embedding_channels` channels. `samples`, `seed`: at
+    infinite width "root" with "softmax", and it alone, has no closed form: its kernels are averages over so many logits (rounded up to
+    a multiple of 8; of a point with itself half as many), the same for all pairs of points. Their largest standard error is in the
+    `error` and the status of the kernels.
 
     At infinitely many heads and channels (Hron et al. 2020), with Σ̃ = Σ and its embedding, G = ζ(σ_q σ_k Σ̃) of each point with itself:
-    "linear": Σ' = σ_o² σ_v² G Σ Gᵀ + σ_b², Θ' = σ_o² σ_v² (G Θ Gᵀ + 2 G Σ Gᵀ) + σ_b². Correlations have the digits of covariances.
+    "linear": Σ' = σ_o² σ_v² G Σ Gᵀ + σ_b², Θ' = σ_o² σ_v² (G Θ Gᵀ + 2 G Σ Gᵀ) + σ_b². "root": the average of the first over Gaussian
+    logits, E G_ab G'_cd = σ_q² σ_k² Σ̃_ac Σ̃_bd, and of the second with what moves them (`layers.logits`). Correlations have the digits
+    of covariances.
     """
 
     channels: int
@@ -59,6 +81,8 @@ class Attention(Layer):
     embedding: Literal["none", "sum", "concatenate"] = "none"
     sigma_p2: Any = 1.0
     embedding_channels: int | None = None
+    samples: int = 4096
+    seed: int = 0
 
     reach: ClassVar[Reach] = "all"
     grows: ClassVar[tuple[str, ...]] = ("channels", "heads", "key_channels")
@@ -66,11 +90,19 @@ class Attention(Layer):
     def __post_init__(self) -> None:
         for name in ("channels", "heads", "key_channels", "value_channels"):
             integer(name, getattr(self, name))
+        integer("samples", self.samples, least=2 * GROUP)
+        if integer("seed", self.seed, least=0) >= 2**32:  # beyond them JAX has other keys without float64
+            raise fail("seed below 2**32", repr(self.seed), "give a smaller one")
         one_of("scaling", self.scaling, ("linear", "root"))
         one_of("weights", self.weights, tuple(WEIGHTS))
         one_of("embedding", self.embedding, ("none", "sum", "concatenate"))
         for name in VARIANCES:
             check_variance(f"{name} (a variance)", getattr(self, name))
+
+    @property
+    def numbers_per_pair(self) -> int:
+        """How many numbers sampling needs for a pair of positions of a pair of points at one time."""
+        return NUMBERS if self.scaling == "root" and self.weights == "softmax" else 0
 
     @property
     def sigma_w2(self) -> Any:
@@ -145,15 +177,15 @@ class Attention(Layer):
         """Σ' and Θ' as in the class's text."""
         if not isinstance(state, Fields) or state.first is None or state.second is None:
             raise fail("points with positions", "none", "give points (N, *positions, channels)")
-        if self.scaling == "root" and self.weights != "identity":
-            wanted = "scaling='linear', or weights='identity', whose limit has a closed form"
-            raise fail(wanted, f"scaling='root' with weights={self.weights!r}", "use finite networks of several widths (empirical) for it")
         size = math.prod(positions_of(state))
         covariances = [_flat(m.nngp, size) for m in (state.cross, state.first, state.second)]
         thetas = [None if m.ntk is None else _flat(m.ntk, size) for m in (state.cross, state.first, state.second)]
-        found = (self._linear if self.scaling == "linear" else self._root)(covariances, thetas, state)
+        route = self._linear
+        if self.scaling == "root":
+            route = {"identity": self._root, "softmax": self._sampled}.get(self.weights, self._elementwise)
+        found, sem = route(covariances, thetas, state)
         lead = positions_of(state)
-        error = jnp.maximum(jnp.maximum(state.cross.error, state.first.error), state.second.error)
+        error = jnp.maximum(jnp.maximum(state.cross.error, state.first.error), state.second.error) + sem
         variances = [own_pairs(covariance, 1) for covariance, _ in found[1:]]
         blocks = []
         for before, (covariance, theta), one, other in zip(
@@ -180,14 +212,21 @@ class Attention(Layer):
         """Σ̃, what queries and keys read: positions of their own add to equal positions."""
         if self.embedding == "none":
             return covariance
-        share, own = jnp.ones((), covariance.dtype), jnp.asarray(self.sigma_p2, covariance.dtype)
-        if self.embedding == "concatenate":
-            extra = features if self.embedding_channels is None else self.embedding_channels
-            share, own = features / (features + extra), own * extra / (features + extra)
+        share, own = self._shares(features, covariance.dtype)
         eye = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
         return share * covariance + own * eye.reshape(*eye.shape, *(1,) * (covariance.ndim - 2))
 
-    def _linear(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> list[tuple[Array, Array | None]]:
+    def _shares(self, features: Array, dtype: Any) -> tuple[Array, Array]:
+        """What of Σ̃ is Σ, and what an embedding adds to equal positions."""
+        if self.embedding == "none":
+            return jnp.ones((), dtype), jnp.zeros((), dtype)
+        share, own = jnp.ones((), dtype), jnp.asarray(self.sigma_p2, dtype)
+        if self.embedding == "concatenate":
+            extra = features if self.embedding_channels is None else self.embedding_channels
+            share, own = features / (features + extra), own * extra / (features + extra)
+        return share, own
+
+    def _linear(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> Found:
         dtype = covariances[0].dtype
         logit = jnp.sqrt(jnp.asarray(self.sigma_q2, dtype)) * jnp.sqrt(jnp.asarray(self.sigma_k2, dtype))
         maps = []
@@ -206,9 +245,9 @@ class Attention(Layer):
             if theta is not None:
                 ntk = scale * jnp.einsum(form, one, theta, other, precision="highest") + 2 * mixed + shift
             found.append((mixed + shift, ntk))
-        return found
+        return found, 0.0
 
-    def _root(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> list[tuple[Array, Array | None]]:
+    def _root(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> Found:
         """With S = Σ_pp' Σ̃Σ: Σ' = s S Σ̃ + σ_b² and Θ' = s (Σ_pp'(Σ̃Θ + ΣΘ̃) Σ̃ + S (Θ̃ + 4Σ̃)) + σ_b², s = σ_q² σ_k² σ_v² σ_o²."""
         dtype = covariances[0].dtype
         scale = jnp.asarray(self.sigma_q2 * self.sigma_k2 * self.sigma_v2 * self.sigma_o2, dtype)
@@ -223,7 +262,56 @@ class Attention(Layer):
                 turns = jnp.sum(read * theta + covariance * moved, axis=(0, 1), keepdims=True)
                 ntk = scale * (turns * read + total * (moved + 4 * read)) + shift
             found.append((scale * total * read + shift, ntk))
+        return found, 0.0
+
+    def _elementwise(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> Found:
+        """With E φ(G)φ(G') at each pair of positions by itself, in closed form."""
+        blocks, size = self._blocks(covariances, thetas, state), math.prod(positions_of(state))
+        squares = [self._squares(moments, size) for moments in blocks_of(state).values()]
+        found = [elementwise(activations.get(self.weights), *each) for each in zip(blocks, squares, strict=True)]
+        return self._joined(found, state), 0.0
+
+    def _sampled(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> Found:
+        """With averages over `samples` of the logits."""
+        there = state.present and tuple(part.reshape(-1, part.shape[-1]) for part in state.present)
+        sampling = Sampling(self._weighed, None, self.samples, self.seed)
+        sampled = sampling.blocks(self._blocks(covariances, thetas, state), there)
+        found = self._joined([(each.value, each.total) for each in sampled], state)
+        scale = jnp.asarray(self.sigma_w2, covariances[0].dtype)
+        return found, scale * largest_error(sampled, found)
+
+    def _blocks(self, covariances: list[Array], thetas: list[Array | None], state: Fields) -> list[Block]:
+        """What `layers.logits` averages over."""
+        logit, features = self._logit(state.dtype), state.cross.features
+        return [
+            Block(
+                covariance, theta, logit * self._read(covariance, features), None if theta is None else logit * self._read(theta, features)
+            )
+            for covariance, theta in zip(covariances, thetas, strict=True)
+        ]
+
+    def _joined(self, averages: Sequence[tuple[Array, Array | None]], state: Fields) -> list[tuple[Array, Array | None]]:
+        """Σ' and Θ' from averages over the logits; of equal points those of the point with itself."""
+        scale = jnp.asarray(self.sigma_w2, state.dtype)
+        shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, state.dtype)
+        found = [(scale * value + shift, None if total is None else scale * total + shift) for value, total in averages]
+        (covariance, theta), own = found[0], found[1][1]
+        if state.same is not None and theta is not None and own is not None:
+            found[0] = covariance, jnp.where(state.same, own[..., None], theta)
         return found
+
+    def _squares(self, moments: Moments, size: int) -> Squares:
+        """Of the covariances of the logits: an embedding is the same at one position of both points, another at two positions."""
+        dtype, found = moments.dtype, squares_of(moments)
+        share, own = self._shares(moments.features, dtype)
+        parts = [_flat(jnp.broadcast_to(x, moments.gap.shape), size) for x in (found.k1, found.k2, found.apart, found.across)]
+        eye = jnp.eye(size, dtype=dtype).reshape(size, size, *(1,) * (parts[0].ndim - 2))
+        ones = jnp.ones_like(eye)
+        return Squares(*(self._logit(dtype) * (share * x + own * y) for x, y in zip(parts, (ones, ones, 1 - eye, 1 + eye), strict=True)))
+
+    def _logit(self, dtype: Any) -> Array:
+        """σ_q σ_k."""
+        return safe_sqrt(jnp.asarray(self.sigma_q2, dtype)) * safe_sqrt(jnp.asarray(self.sigma_k2, dtype))
 
 
 def _flat(x: Array, size: int) -> Array:

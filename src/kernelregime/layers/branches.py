@@ -122,17 +122,15 @@ class Branches(Layer):
 
 
 def summed(parts: list[Moments], shares: Sequence[Any] | None = None) -> Moments:
-    """The moments of a sum of independent units, each with its share."""
+    """The moments of a sum of independent units, each with its share; of the errors, each relative to its part, the largest stays."""
     shares = [1.0] * len(parts) if shares is None else shares
     squares = [squares_of(m).map(*(3 * (partial(jnp.multiply, share),))) for m, share in zip(parts, shares, strict=True)]
     total = Squares(*(reduce(jnp.add, values) for values in zip(*(_values(s) for s in squares), strict=True)))
     ntk = None if parts[0].ntk is None else reduce(jnp.add, [share * m.ntk for m, share in zip(parts, shares, strict=True)])
     like = replace(parts[0], nonnegative=all(m.nonnegative for m in parts))
-    return moments_of(total, like, ntk, error=_errors(parts), gaussian=all(m.gaussian for m in parts))
-
-
-def _errors(parts: list[Moments]) -> Array:
-    return reduce(jnp.add, [jnp.asarray(m.error) for m in parts])
+    return moments_of(
+        total, like, ntk, error=reduce(jnp.maximum, [jnp.asarray(m.error) for m in parts]), gaussian=all(m.gaussian for m in parts)
+    )
 
 
 def fresh(layer: Layer) -> bool:
@@ -166,8 +164,9 @@ def _product(parts: list[Moments]) -> Moments:
     opposite, small = reduce(_both_signs, [(jnp.signbit(m.gap), m.small) for m in parts])
     tilt = None if parts[0].tilt is None else jnp.zeros_like(small)
     gap = jnp.where(opposite, -small, small)
-    positive = all(m.nonnegative for m in parts)
-    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=_errors(parts), gaussian=False, nonnegative=positive)
+    flags: dict[str, Any] = {"gaussian": False, "nonnegative": all(m.nonnegative for m in parts)}
+    error = reduce(jnp.add, [jnp.asarray(m.error) for m in parts])
+    return replace(parts[0], k1=k1, k2=k2, gap=gap, ntk=ntk, tilt=tilt, error=error, **flags)
 
 
 def _both_signs(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -24,10 +24,11 @@ class Moments:
     `k1`, `k2`: E z(x1)², E z(x2)². `gap`: of w = 1 - ρ and v = 1 + ρ, where ρ is the correlation, the smaller: w where ρ >= 0, and -v
     where ρ < 0, -0.0 at ρ = -1: near ±1 the correlation itself would lose half the digits. `ntk`: the NTK so far, or None where only
     the NNGP kernel is wanted. `tilt`: zeros, with the derivative of E z(x1)z(x2) at pairs with a zero vector, or None where no
-    derivatives are wanted: there the covariance moves, and √(k1 k2)·ρ cannot tell. `error`: the quadrature errors so far, each
-    relative to √(k1 k2), added up. `features`: units in the layer; `gaussian`: whether they are jointly Gaussian, as an
-    activation needs (static). `own`: which pairs are one point with itself, in one draw (`Dropout`), or None where that is not
-    needed. `nonnegative` (static): whether no ρ is below 0. For a pair with a zero vector ρ means nothing; any gap will do.
+    derivatives are wanted: there the covariance moves, and √(k1 k2)·ρ cannot tell. `error`: the errors so far, of quadrature and of
+    sampling (the largest standard error), each relative to √(k1 k2), added up. `features`: units in the layer; `gaussian`: whether they
+    are jointly Gaussian, as an activation needs (static). `own`: which pairs are one point with itself, in one draw (`Dropout`), or None
+    where that is not needed. `nonnegative` (static): whether no ρ is below 0. For a pair with a zero vector ρ means nothing; any gap
+    will do.
     """
 
     k1: Float[Array, "..."]

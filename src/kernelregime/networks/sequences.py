@@ -19,6 +19,7 @@ def transformer(
     scaling: Literal["linear", "root"] = "linear",
     weights: Literal["softmax", "identity", "abs", "relu"] = "softmax",
     embedding: Literal["none", "sum"] = "sum",
+    samples: int = 4096,
     activation: str | Callable[..., Any] = "gelu",
     sigma_w2: float = 1.0,
     sigma_b2: float | None = None,
@@ -27,8 +28,8 @@ def transformer(
     an activation between them, each after a `LayerNorm` and beside a shortcut; `LayerNorm`, mean over the tokens or flattening, readout.
 
     `channels` of every token, split among `heads`; `expand` times as many between the two `Dense` layers. `scaling`, `weights`,
-    `embedding` as in `layers.Attention`, in "ntk" parameterization; all weights have `sigma_w2`. Sequences of several lengths: a
-    `layers.Batch`.
+    `embedding`, `samples` as in `layers.Attention`, in "ntk" parameterization; all weights have `sigma_w2`. Sequences of several
+    lengths: a `layers.Batch`.
     Source: Vaswani et al. 2017, with normalization first (Xiong et al. 2020).
     Raises: `InputError` for numbers below 1, and what the layers refuse.
 
@@ -51,6 +52,7 @@ def transformer(
         weights=weights,
         embedding=embedding,
         sigma_p2=sigma_w2,
+        samples=samples,
     )
     dense = Sequential((LayerNorm(), Dense(integer("expand", expand) * size, sigma_w2, sigma_b2), phi, Dense(size, sigma_w2, sigma_b2)))
     block = (Branches((Sequential((LayerNorm(), attention)), Identity())), Branches((dense, Identity())))
