@@ -22,7 +22,7 @@ def by_jacobians(own: Callable[[Any, Any], Any], trained: Any, x1: Any, x2: Any)
 
 
 def check(model: Any, own: Callable[[Any, Any], Any], trained: Any, x: np.ndarray) -> None:
-    """`empirical.ntk` of the model, by every method, is the kernel of own(trained, x), between two sets of points, to rounding in float64."""
+    """`empirical.ntk` of the model, by every method, is the kernel of own(trained, x) between two sets of points, to rounding."""
     x1, x2 = x[:2], x[2:]
     with jax.enable_x64(True):
         expected = by_jacobians(own, trained, x1, x2)
