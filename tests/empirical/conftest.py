@@ -189,6 +189,27 @@ def loop_in_loop(p: Any, x: Any) -> Any:
     return lax.scan(outer, x, p["w"])[0][:, :2]
 
 
+def loops_on_two_levels(p: Any, x: Any) -> Any:
+    def outer(h: Any, w: Any) -> Any:
+        inner = lambda g, _: (jnp.tanh(p["s"] * (g @ p["b"]) + g @ w), None)  # noqa: E731
+        return lax.scan(inner, h @ p["a"], None, length=2)[0], None
+
+    h = lax.scan(outer, x, p["w"])[0]
+    return h @ p["b"] - lax.scan(lambda g, w: (jnp.tanh(g @ w), None), h, p["none"])[0] @ p["a"]
+
+
+def rows_and_products(p: Any, x: Any) -> Any:
+    return jnp.tanh(p["e"][x] + jax.nn.one_hot(x, len(p["e"]), dtype=p["e"].dtype) @ p["e"]).sum(1)
+
+
+@jax.custom_vjp
+def _rounded(w: Any) -> Any:
+    return jnp.round(w)
+
+
+_rounded.defvjp(lambda w: (jnp.round(w), None), lambda _, g: (g,))
+
+
 def unrolled(p: Any, x: Any) -> Any:
     h = jnp.zeros((len(x), len(p["w0"])), x.dtype)
     for u in x.swapaxes(0, 1):
@@ -228,6 +249,17 @@ MODELS = {
     "channels first": Model(channels_first, {"w0": (3, 3, 2, 4), "b0": (4,), "w1": (4, 3), "b1": (3,)}, 2, point=(2, 4, 3)),
     "stacked layers": Model(stacked, {"in": (4, 6), "w": (3, 6, 6), "b": (3, 6), "scale": (3, 2), "all": (6, 6), "out": (3, 2)}, 4),
     "loop in a loop": Model(loop_in_loop, {"w": (2, 4, 4), "b": (4,), "v": (4, 4)}, 2),
+    "loops on two levels": Model(loops_on_two_levels, {"a": (4, 4), "b": (4, 4), "w": (2, 4, 4), "s": (), "none": (0, 4, 4)}, 3),
+    "rows and products of one table": Model(rows_and_products, {"e": (7, 5)}, 0, point=(3,), integers=7),
+    "rule of a weight alone": Model(lambda p, x: jnp.tanh(x @ _rounded(2 * p["w0"])) @ p["w1"], {"w0": (4, 6), "w1": (6, 2)}, 1),
+    "empty convolution": Model(
+        lambda p, x: (
+            x[:, 0] @ p["w1"] + lax.conv_general_dilated(x, p["w0"], (1,), "VALID", dimension_numbers=("NHC", "HIO", "NHC")).sum(1)
+        ),
+        {"w0": (4, 2, 3), "w1": (2, 3)},
+        1,
+        point=(3, 2),
+    ),
     "unrolled loop": Model(unrolled, {"w0": (5, 5), "u0": (3, 5), "b": (5,)}, 1, point=(4, 3)),
     "slices of one array": Model(of_slices, {"w": (4, 4, 4), "tail": (9,)}, 3),
     "transposed slices": Model(transposed_slices, {"w": (6, 6)}, 0),

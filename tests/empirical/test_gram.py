@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernelregime import empirical
+from kernelregime import empirical, networks
 from kernelregime._checks import InputError
 
 ROUNDING = 1e-12
@@ -265,3 +265,54 @@ def test_unknown_options_are_refused():
         empirical.ntk((net, params_of()), points(2), method="jacobi")
     with pytest.raises(InputError, match="float32 or float64"):
         empirical.ntk((net, params_of()), points(2), dtype="float16")
+
+
+def test_gradients_of_some_parameters_after_others_give_the_whole_kernel(tmp_path):
+    net = networks.cnn(outputs=4, depth=6, channels=12)
+    x = np.random.default_rng(0).standard_normal((40, 8, 8, 3)).astype("float32")
+    model, tiles = (net, net.init(jax.random.key(0), (8, 8, 3))), []
+    told = empirical.explain(model, x, memory=4_500_000)
+    assert told.passes > 1
+    assert told.tiles == 1
+    assert f"in {told.passes} passes" in str(told)
+    whole = empirical.ntk(model, x)
+    small = empirical.ntk(model, x, memory=4_500_000, progress=lambda done, total: tiles.append(total))
+    assert tiles == [1]
+    np.testing.assert_allclose(small, whole, rtol=1e-4, atol=1e-5 * np.abs(whole).max())
+    parts = empirical.ntk(model, x, memory=4_500_000, by_layer=True)
+    np.testing.assert_allclose(sum(parts.values()), whole, rtol=1e-4, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("output", ["trace", "full", "diagonal", "pseudo"])
+def test_blocks_of_a_symmetric_kernel_are_those_of_the_whole(output):
+    params, x = params_of(), points(520 if output != "full" else 180)
+    assert close(empirical.ntk((net, params), x, output=output), empirical.ntk((net, params), x, x.copy(), output=output))
+
+
+def test_kernels_by_layer_are_named_by_the_parents_of_their_parameters_and_add_up(tmp_path):
+    params = {"body": {"w": np.ones((4, 3)), "b": np.ones(3)}, "heads": [{"w": np.ones((3, 2))}], "scale": np.ones(2), "unused": np.ones(1)}
+
+    def f(p, x):
+        return jnp.tanh(x @ p["body"]["w"] + p["body"]["b"]) @ p["heads"][0]["w"] * p["scale"]
+
+    x = points(3)
+    parts = empirical.ntk((f, params), x, by_layer=True)
+    assert list(parts) == ["body", "heads.0", "scale", "unused"]
+    assert not parts["unused"].any()
+    assert close(sum(parts.values()), empirical.ntk((f, params), x))
+    stored = empirical.ntk((f, params), x, by_layer=True, store=tmp_path / "k.zarr")
+    assert all(np.array_equal(stored[name], parts[name]) for name in parts)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda x: empirical.ntk((params_of(), net), x), "exchange them"),
+        (lambda x: empirical.ntk(x, (net, params_of())), "give the model first, and then the points"),
+        (lambda x: empirical.ntk(net, params_of(), x), "give it with its parameters"),
+        (lambda x: empirical.ntk((lambda p, x: net(p, x)[:, :0], params_of()), x), "at least one output a point"),
+    ],
+)
+def test_arguments_in_another_order_are_refused_with_the_right_one(call, told):
+    with pytest.raises(InputError, match=told):
+        call(points(2))

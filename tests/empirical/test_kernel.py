@@ -127,7 +127,7 @@ def test_both_forms_of_a_product_with_several_positions_give_the_sum_over_all_pa
         assert agree(ours["trace"], jnp.einsum("ijoo->ij", reference) / reference.shape[-1])
 
 
-@pytest.mark.parametrize("name", ["mlp", "custom vjp", "embedding", "stacked layers", "branches"])
+@pytest.mark.parametrize("name", ["mlp", "custom vjp", "rule of a weight alone", "embedding", "stacked layers", "branches"])
 def test_products_along_gradients_give_the_sum_over_all_parameters(models, name, by_definition, jit):
     model = models[name]
     with jax.enable_x64(True):

@@ -62,7 +62,8 @@ def entrances(program: Program, leaves: Sequence[int], varying: Sequence[int]) -
     found = []
     for leaf in leaves:
         parts = walk.parts(_Parameter(leaf, tuple(range(len(program.shape(leaf))))))
-        found += [Entrance(leaf, tuple(uses)) for uses in parts]
+        uses = [[use for use in part if math.prod(program.shape(use.site))] for part in parts]  # nothing comes of an empty one
+        found += [Entrance(leaf, tuple(part)) for part in uses if part]
     return found
 
 
@@ -228,7 +229,7 @@ class _Walk:
         positions = long_axes(result, [a for a in range(len(result)) if a not in numbers.offset_dims])
         mode = "drop" if "FILL" in str(options["mode"]) else "clip"  # indices that are promised to be inside are
         axes = Axes((), positions, tuple(where[a] for a in outputs))
-        layout = at.layout((), (axis,), outputs)
+        layout = at.layout((), (axis,), outputs) and (*at.layout((), (axis,), outputs), "rows")
         return Use(step.results[0], axes, step.operands[1], Indices(shape[axis], mode), at.scales, (), layout)
 
     def _added(self, step: Step, at: _Parameter, kept: Sequence[int]) -> Use:
@@ -289,7 +290,7 @@ class _Walk:
         """A use in a loop as one outside."""
         turns: Turns = (*use.turns, "block" if each else "position")
         scales = (*at.scales, *((s if s == NEGATIVE else (number, s), divides) for s, divides in use.scales))
-        layout = use.layout and (*use.layout, each, at.axes and at.axes[0] if each else None)
+        layout = use.layout and (*use.layout, at.axes and at.axes[0]) if each else use.layout
         source = None if use.source is None else (number, use.source)
         return replace(use, site=(number, use.site), source=source, scales=scales, turns=turns, layout=layout)
 

@@ -30,7 +30,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a kernel is found. `bytes_per_point`, `bytes_per_pair`: while it is; `side`: points a side of the `tiles`."""
+    """How a kernel is found. `bytes_per_point`, `bytes_per_pair`: while it is; `side`: points a side of the `tiles`.
+
+    `passes`: how often the gradients of all points are found, of some parameters after others, where those of all do not fit.
+    """
 
     method: str
     reason: str
@@ -40,6 +43,7 @@ class Explanation:
     bytes_per_pair: float
     tiles: int
     side: int
+    passes: int
 
     def __str__(self) -> str:
         """A table of the parts, the largest first."""
@@ -49,7 +53,8 @@ class Explanation:
         yield f"{self.method}: {self.reason}"
         yield from (f"note: {note}" for note in self.notes)
         taken = f"{self.bytes_per_point / MEGA:.3g} MB a point, {self.bytes_per_pair:.3g} bytes a pair"
-        yield f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {self.side} points; {taken}"
+        often = f" in {self.passes} passes" if self.passes > 1 else ""
+        yield f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {self.side} points{often}; {taken}"
         if self.parts:
             yield f"{'GFLOP':>8} {'MB/point':>9} {'positions':>9}  form      parameters"
         for part in sorted(self.parts, key=lambda one: -one.operations):
@@ -81,9 +86,8 @@ def explained(task: Task, *, asked: str) -> Explanation:
         for group, form in zip(found.groups, options.forms, strict=True):
             parts.append(_part(replace(group, form=form), tuple(paths[e.leaf] for e in group.members), points, task))
     cost = grams.layout(problem, memory=task.memory)
-    return Explanation(
-        options.method, _reason(task, asked), tuple(parts), task.notes, task.size.bytes_per_point, problem.bytes_per_pair, *cost
-    )
+    sizes = task.size.bytes_per_point, problem.bytes_per_pair
+    return Explanation(options.method, _reason(task, asked), tuple(parts), task.notes, *sizes, *cost, task.passes)
 
 
 def _part(group: Group, names: tuple[str, ...], points: int, task: Task) -> Part:

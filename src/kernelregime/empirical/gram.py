@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -85,11 +85,15 @@ def ntk(
 
 @dataclass(frozen=True)
 class Share:
-    """Gradients of `chunk` points at one time (None: all of a tile), and `left` bytes for tiles, of which a point takes some."""
+    """Gradients of `chunk` points at one time (None: all of a tile), and `left` bytes for tiles, of which a point takes some.
+
+    `passes`: the numbers of the groups whose gradients wait at one time (None: of all).
+    """
 
     chunk: int | None
     left: int
     bytes_per_point: float
+    passes: tuple[tuple[int, ...] | None, ...] = (None,)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Task:
     size: Footprint
     params: PyTree
     notes: tuple[str, ...]
+    passes: int
 
 
 def prepare(
@@ -139,7 +144,7 @@ def prepare(
         options, size, way = _way(f, params, first, Options(output, method, by_layer), found, memory=budget, points=points, alone=alone)
     names = tuple(dict.fromkeys(trained_groups(params))) if by_layer else ("ntk",)
     form = grams.Output(kernel.tail(output, found.outputs), MIRROR["trace" if output == "pseudo" else output], _AXES[output])
-    tiles = Tiles(f, options, names, way.chunk, params, first, None if x2 is None else second, working)
+    tiles = Tiles(f, options, names, way.chunk, way.passes, params, first, None if x2 is None else second, working)
     problem = grams.Problem(
         tiles,
         len(first),
@@ -150,7 +155,7 @@ def prepare(
         bytes_per_point=way.bytes_per_point,
         identity=lambda: _identity(f, params, first, None if x2 is None else second, output, by_layer=by_layer),
     )
-    return Task(problem, way.left * run.workers, options, found, size, params, taken.notes)
+    return Task(problem, way.left * run.workers, options, found, size, params, taken.notes, len(way.passes))
 
 
 def _way(
@@ -161,7 +166,8 @@ def _way(
         chosen = with_forms(options, found, points=points, memory=memory / 2)
         size = sizes(f, params, x, chosen)
         if fits(memory, size) or options.method != "auto" or options.apart:
-            return chosen, size, share(memory, size, points, alone=alone)
+            way = share(memory, size, points, alone=alone)
+            return chosen, size, (in_passes(way, chosen, found, size, points) if alone else way)
     chosen = options._replace(method="products")
     size = sizes(f, params, x, chosen)
     return chosen, size, share(memory, size, points)
@@ -242,11 +248,29 @@ def share(memory: int | None, size: Footprint, n: int, *, alone: bool = False) -
         return Share(None, math.floor(left), size.bytes_per_point)
     found = math.floor((left - n * size.bytes_kept_per_point - n**2 * size.bytes_per_pair) / size.bytes_per_point)
     if alone and found >= 1 and n <= grams.LARGEST_TILE:
-        return Share(found, math.floor(left), 0)
+        return Share(min(found, n), math.floor(left), 0)
     if size.bytes_per_point <= 2 * size.bytes_kept_per_point:
         return Share(None, math.floor(left), size.bytes_per_point)
     chunk = max(1, math.floor(left / 2 / side))
     return Share(chunk, math.floor(left - chunk * side), size.bytes_kept_per_point)
+
+
+def in_passes(way: Share, options: Options, found: Analysis, size: Footprint, n: int) -> Share:
+    """Gradients of some groups after those of others, all points in one tile, where that finds them less often than several tiles would."""
+    if options.forms is None or n > grams.LARGEST_TILE or way.bytes_per_point == 0:
+        return way
+    groups = [replace(group, form=form) for group, form in zip(found.groups, options.forms, strict=True)]
+    kept = [group.kept(found.outputs if options.output != "pseudo" else 1) for group in groups]
+    tiles = n * 2 * way.bytes_per_point / max(way.left, 1)  # a side, if pairs take nothing: as often every gradient is found
+    for count in range(2, min(len(groups), math.ceil(tiles) - 1) + 1):
+        sums = np.cumsum(kept) - np.asarray(kept) / 2
+        of = np.minimum(count * sums / sum(kept), count - 1).astype(int)
+        passes = tuple(tuple(int(i) for i in np.flatnonzero(of == k)) for k in range(count))
+        share_of = max(sum(kept[i] for i in one) for one in passes) / sum(kept)
+        chunk = math.floor((way.left - n * share_of * size.bytes_kept_per_point - n**2 * size.bytes_per_pair) / size.bytes_per_point)
+        if chunk >= 1 and all(passes):
+            return Share(min(chunk, n), way.left, 0, passes)
+    return way
 
 
 def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from kernelregime.empirical.contraction import Gradients, Indexed, contract, con
 from kernelregime.empirical.entrances import NEGATIVE, Use
 from kernelregime.empirical.model import Function, Parameters
 from kernelregime.empirical.plan import Form, Group, analysis, program_of, shape_of_point, wanted
-from kernelregime.empirical.program import Program, Value
+from kernelregime.empirical.program import Program, Value, backward_alone
 from kernelregime.layers import Layer
 
 OUTPUTS = ("trace", "full", "diagonal", "pseudo")
@@ -27,12 +27,16 @@ METHODS = ("auto", "jacobian", "structured", "products")
 
 
 class Options(NamedTuple):
-    """How a kernel is found: `output`, `method` as in `ntk_function`; whether each parameter `apart`; the form of each group, if chosen."""
+    """How a kernel is found: `output`, `method` as in `ntk_function`; whether each parameter `apart`; the form of each group, if chosen.
+
+    `only`: the numbers of the groups that count (None: all).
+    """
 
     output: str = "trace"
     method: str = "auto"
     apart: bool = False
     forms: tuple[Form, ...] | None = None
+    only: tuple[int, ...] | None = None
 
 
 def ntk_function(f: Function | Layer, *, output: str = "trace", method: str = "auto") -> Callable[..., Array]:
@@ -125,6 +129,7 @@ def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Calla
     if forms is None:
         return whole
     groups = [replace(group, form=form) for group, form in zip(found.groups, forms, strict=True)]
+    groups = groups if options.only is None else [groups[number] for number in options.only]
     if not groups:
         one, none = jnp.ones((1, 1, 1), result.dtype), jnp.zeros((result.size, 1, 1, 1), result.dtype)
         return (lambda point: [Gradients((one,), none)]), held.trained[:1]
@@ -154,11 +159,11 @@ def by_products(f: Function, params: PyTree, x1: Array, x2: Array, output: str) 
 
 def derivative(f: Callable[[list[Any]], Array], values: list[Any], along: list[Any]) -> Array:
     """The derivative of `f` at `values`; of a function with a custom rule for backward passes alone as the transpose of its pullback."""
-    try:
+    if not backward_alone(jax.make_jaxpr(f)(values).jaxpr):
         return jax.jvp(f, (values,), (along,))[1]
-    except TypeError:
-        out, pullback = jax.vjp(f, values)
-        return jax.linear_transpose(lambda unit: pullback(unit)[0], out)(along)[0]
+    out, pullback = jax.vjp(f, values)
+    [transposed] = jax.vjp(lambda unit: pullback(unit)[0], jnp.zeros_like(out))[1](along)
+    return transposed
 
 
 def tail(output: str, outputs: int) -> tuple[int, ...]:

@@ -202,6 +202,8 @@ def outputs(f: Function, params: Any, point: Any) -> jax.ShapeDtypeStruct:
         check_order(f, params, point)
         got = f"{tuple(one.shape)} for 1 point and {tuple(three.shape)} for 3"
         raise _checks.fail("f(params, x) to return shape (N,) or (N, O)", got, "reshape the outputs of f")
+    if one.size == 0:
+        raise _checks.fail("f(params, x) to return at least one output a point", f"shape {tuple(one.shape)}", "check the slices in f")
     if not jnp.issubdtype(one.dtype, jnp.floating):
         raise _checks.fail("f(params, x) to return floating-point outputs", f"dtype {one.dtype}", "return them before rounding or argmax")
     return jax.ShapeDtypeStruct((one.size,), one.dtype)

@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 from jaxtyping import Array, Float
 
 from kernelregime import _checks, _precision
 from kernelregime.empirical import footprint, model
 from kernelregime.empirical.compiled import PROGRAMS
-from kernelregime.empirical.kernel import ntk_function
+from kernelregime.empirical.kernel import derivative, ntk_function
 from kernelregime.empirical.model import Function
 
 # XLA takes up to 1.6 times what is alive in the order of the program, over the models of the tests at several sizes (see `footprint`).
@@ -126,11 +125,7 @@ def _function(f: Function, kind: str) -> Callable[..., Any]:
 
     def forward(params: Any, x: Any, tangents: list[Any]) -> Array:
         of_leaves, leaves = outputs(params, x), model.parameters(params).values
-        if not _backward_alone(jax.make_jaxpr(of_leaves)(leaves).jaxpr):
-            return jax.jvp(of_leaves, (leaves,), (tangents,))[1]
-        out, pullback = jax.vjp(of_leaves, leaves)
-        [transposed] = jax.vjp(lambda cotangents: pullback(cotangents)[0], jnp.zeros_like(out))[1](tangents)
-        return transposed
+        return derivative(of_leaves, leaves, tangents)
 
     def backward(params: Any, x: Any, cotangents: Array, total: list[Array]) -> list[Array]:
         _, pullback = jax.vjp(outputs(params, x), model.parameters(params).values)
@@ -146,12 +141,6 @@ def _function(f: Function, kind: str) -> Callable[..., Any]:
 
     kinds: dict[str, Callable[..., Any]] = {"outputs": values, "forward": forward, "backward": backward, "squares": squares}
     return kinds[kind]
-
-
-def _backward_alone(jaxpr: Any) -> bool:
-    """Whether something in a program has no forward derivative, because its backward one was written by hand."""
-    inner = (part for equation in jaxpr.eqns for part in core.jaxprs_in_params(equation.params))
-    return any(str(equation.primitive).startswith("custom_vjp") for equation in jaxpr.eqns) or any(map(_backward_alone, inner))
 
 
 def _compiled(reference: Callable[[], Function], kind: str) -> Callable[..., Any]:

@@ -48,17 +48,18 @@ class Step:
         assert self.body is not None
         body, options = self.body, self.equation.params
         given, consts, carry = [values[i] for i in self.operands], options["num_consts"], options["num_carry"]
+        kept, moved = list(wanted), list(shifts)  # JAX would sort the keys of a dict, which cannot be compared
 
         def turn(state: Any, each: Any) -> Any:
-            found = body.run([*given[:consts], *state, *each[0]], each[1], wanted)
+            found = body.run([*given[:consts], *state, *each[0]], dict(zip(moved, each[1], strict=True)), kept)
             outputs = [found[i] for i in body.outputs]
-            return outputs[:carry], (outputs[carry:], {value: found[value] for value in wanted})
+            return outputs[:carry], (outputs[carry:], [found[value] for value in kept])
 
-        xs = (given[consts + carry :], dict(shifts))
-        state, (stacked, kept) = jax.lax.scan(
+        xs = (given[consts + carry :], list(shifts.values()))
+        state, (stacked, found) = jax.lax.scan(
             turn, given[consts : consts + carry], xs, length=options["length"], reverse=options["reverse"], unroll=options.get("unroll", 1)
         )
-        return [*state, *stacked], kept
+        return [*state, *stacked], dict(zip(kept, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,12 @@ def _program(jaxpr: Any, consts: Sequence[Any]) -> Program:
             needed.update(step.operands)
             steps.append(step)
     return Program(tuple(reversed(steps)), flat.constants, flat.types, len(inputs), tuple(outputs), jaxpr)
+
+
+def backward_alone(jaxpr: Any) -> bool:
+    """Whether something in a program has no forward derivative, because its backward one was written by hand."""
+    inner = (part for equation in jaxpr.eqns for part in core.jaxprs_in_params(equation.params))
+    return any(str(equation.primitive).startswith("custom_vjp") for equation in jaxpr.eqns) or any(map(backward_alone, inner))
 
 
 class _Flattened:

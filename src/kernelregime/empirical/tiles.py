@@ -48,12 +48,13 @@ class Tiles:
         options: Options,
         names: tuple[str, ...],
         chunk: int | None,
+        passes: tuple[tuple[int, ...] | None, ...],
         params: Any,
         first: np.ndarray,
         second: np.ndarray | None,
         dtype: np.dtype,
     ) -> None:
-        self.f, self.options, self.names, self.chunk, self.dtype = f, options, names, chunk, dtype
+        self.f, self.options, self.names, self.chunk, self.passes, self.dtype = f, options, names, chunk, passes, dtype
         self.params, self.first, self.second = params, first, second
         self.shape = (0, 0)
         self.compute: Callable[..., list[Any]] | None = None
@@ -72,14 +73,22 @@ class Tiles:
         else:
             x2 = _padded((self.first if self.second is None else self.second)[columns], width)
         with _precision.enter(self.dtype):
-            if self.compute is None:
-                build = _whole if self.chunk is None else _in_chunks
-                self.compute = PROGRAMS.get(self.f, (self.options, self.chunk is None), lambda reference: build(reference, self.options))
+            self.compute = self.compute or self._compiled
             found = self.compute(self.params, x1, x2, self.chunk)
             parts = [_precision.to_host(part, self.dtype)[: counts[0], : counts[1]] for part in found]
             groups = self.names * len(parts) if len(self.names) == 1 else trained_groups(self.params)
         blocks = {name: reduce(add, (part for part, group in zip(parts, groups, strict=True) if group == name)) for name in self.names}
         return grams.Block({name: finite(block) for name, block in blocks.items()})
+
+    @property
+    def _compiled(self) -> Callable[..., list[Any]]:
+        if self.chunk is None:
+            return PROGRAMS.get(self.f, (self.options, "whole"), lambda reference: _whole(reference, self.options))
+        every = [self._of_pass(self.options._replace(only=only)) for only in self.passes]
+        return lambda *given: reduce(lambda one, other: list(map(add, one, other)), (compute(*given) for compute in every))
+
+    def _of_pass(self, options: Options) -> Callable[..., list[Any]]:
+        return PROGRAMS.get(self.f, (options, "in chunks"), lambda reference: _in_chunks(reference, options))
 
 
 def _whole(reference: Callable[[], Function], options: Options) -> Callable[..., list[Any]]:

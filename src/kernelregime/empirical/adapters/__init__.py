@@ -40,9 +40,12 @@ def as_model(given: Any) -> Any:
         convert: Callable[[Any], Any] = import_module(f"kernelregime.empirical.adapters.{LIBRARIES[library]}").as_model
         return convert(given)
     if isinstance(given, tuple) and len(given) == 2:
+        if callable(given[1]) and not callable(given[0]):
+            raise _checks.fail("a pair (f, params)", "(params, f)", "exchange them")
         return Model(*given)
     wanted = "a model: a pair (f, params), or a bound Flax, an NNX, Equinox or PyTorch module"
-    do = "give it with its parameters, (f, params)" if callable(given) or isinstance(given, Layer) else "see empirical.ntk"
+    alone = callable(given) or isinstance(given, Layer)
+    do = "give it with its parameters, (f, params)" if alone else "give the model first, and then the points"
     raise _checks.fail(wanted, f"a {type(given).__name__} alone", do)
 
 
