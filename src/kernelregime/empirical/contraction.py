@@ -31,7 +31,7 @@ class Gradients(NamedTuple):
 
 
 MIRROR = {"trace": (1, 0), "diagonal": (1, 0, 2), "full": (1, 0, 3, 2)}  # from Θ(x, x') to Θ(x', x)
-SIDES, LEAST = 4, 128  # blocks of rows of a symmetric kernel, and rows a block that a product of matrices needs to be quick
+SIDES, LEAST = 4, 96  # blocks of rows of a symmetric kernel, and rows a block that a product of matrices needs to be quick
 ROWS = 256  # positions of rows in one product of matrices: fewer would read the columns for little
 # From the axes (i, j), (o, i, j) and (i, o, j, p) of the products to rows, columns, outputs.
 _ORDER = {"trace": (0, 1), "diagonal": (1, 2, 0), "full": (0, 2, 1, 3)}
