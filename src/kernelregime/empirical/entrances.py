@@ -272,14 +272,13 @@ class _Walk:
 
     def _loop(self, step: Step, number: int, place: int, at: _Parameter) -> list[list[Use]] | None:
         """The parts of a parameter that is the same in all turns of a loop, or of which each turn has a slice."""
-        options, body = step.equation.params, step.body
+        body, (begin, end) = step.body, step.carried
         assert body is not None
-        consts, carry = options["num_consts"], options["num_carry"]
-        if consts <= place < consts + carry:
+        if begin <= place < end:
             return None
-        each = place >= consts
+        each = place >= end
         varying = [i for i, operand in enumerate(step.operands) if operand in self.varying]
-        inside = body.varying([*varying, *range(consts, consts + carry)] if varying else [])
+        inside = body.varying([*varying, *range(begin, end)] if varying else [])
         axes = at.axes[1:] if each and at.axes is not None else at.axes
         within = _Walk(body, inside).parts(_Parameter(place, axes, at.part, ()))
         if not each and any(isinstance(use.site, int) and use.site not in inside for uses in within for use in uses):

@@ -16,7 +16,7 @@ from jax.extend import core
 # Calls whose body may take their place without a change in values or derivatives. custom_jvp and custom_vjp calls are not among
 # them: their bodies do not hold their derivatives.
 INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"})
-SCAN = ("jaxpr", "num_consts", "num_carry", "length", "reverse")  # what of a loop is read here
+SCAN = ("jaxpr", "length", "reverse")  # what of a loop is read here
 
 Value = int | tuple[int, Any]
 
@@ -35,6 +35,18 @@ class Step:
         """The name of its primitive."""
         return str(self.equation.primitive)
 
+    @property
+    def carried(self) -> tuple[int, int]:
+        """Which operands of a loop are carried from turn to turn, from and to: those before are the same in all, those behind are cut.
+
+        They are told by their shapes: a slice has an axis less, as have results that are no more than carried.
+        """
+        assert self.body is not None
+        given = [len(v.aval.shape) for v in self.equation.invars]
+        sliced = sum(n != len(self.body.shape(i)) for i, n in enumerate(given))
+        carry = sum(len(v.aval.shape) == len(self.body.shape(i)) for v, i in zip(self.equation.outvars, self.body.outputs, strict=True))
+        return len(given) - sliced - carry, len(given) - sliced
+
     def evaluate(self, values: Mapping[int, Any], template: Any) -> list[Any]:
         """The results, by evaluating the equation as a program of its own (so that custom derivatives stay in force)."""
         bound = {v: values[i] for v, i in zip(self.equation.invars, self.operands, strict=True) if isinstance(v, core.Var)}
@@ -47,17 +59,17 @@ class Step:
         """The results of a loop with `shifts` added in its turns, and the `wanted` values of all turns."""
         assert self.body is not None
         body, options = self.body, self.equation.params
-        given, consts, carry = [values[i] for i in self.operands], options["num_consts"], options["num_carry"]
+        given, (begin, end) = [values[i] for i in self.operands], self.carried
         kept, moved = list(wanted), list(shifts)  # JAX would sort the keys of a dict, which cannot be compared
 
         def turn(state: Any, each: Any) -> Any:
-            found = body.run([*given[:consts], *state, *each[0]], dict(zip(moved, each[1], strict=True)), kept)
+            found = body.run([*given[:begin], *state, *each[0]], dict(zip(moved, each[1], strict=True)), kept)
             outputs = [found[i] for i in body.outputs]
-            return outputs[:carry], (outputs[carry:], [found[value] for value in kept])
+            return outputs[: end - begin], (outputs[end - begin :], [found[value] for value in kept])
 
-        xs = (given[consts + carry :], list(shifts.values()))
+        xs = (given[end:], list(shifts.values()))
         state, (stacked, found) = jax.lax.scan(
-            turn, given[consts : consts + carry], xs, length=options["length"], reverse=options["reverse"], unroll=options.get("unroll", 1)
+            turn, given[begin:end], xs, length=options["length"], reverse=options["reverse"], unroll=options.get("unroll", 1)
         )
         return [*state, *stacked], dict(zip(kept, found, strict=True))
 
