@@ -3,8 +3,10 @@
 import copy
 
 import numpy as np
-import torch
-from torch import nn
+import pytest
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
 
 ROUNDING = 1e-12
 OUTPUTS = ("trace", "full", "diagonal", "pseudo")
