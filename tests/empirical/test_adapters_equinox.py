@@ -180,7 +180,8 @@ def test_batch_norm_uses_its_running_averages_and_dropout_is_off(mode):
         return jax.vmap(lambda point: model(point, state, key=None)[0], axis_name="batch")(x)
 
     check((module, state), own, trained, IMAGES)
-    assert as_model((module, state)).notes == ("dropout off", "batch statistics: running averages")
+    expected = ("dropout off", "batch statistics: running averages", "evaluation mode: key=None")
+    assert as_model((module, state)).notes == expected
     assert not module.dropout.inference
 
 
