@@ -85,7 +85,8 @@ def _empirical_ours(network, n, outputs, output, depth, width, dtype):
     else:
         hidden = (layers.Conv(width, (3, 3), 2.0), layers.Activation("relu")) * depth
         net, x = layers.Sequential((*hidden, layers.GlobalPool(), layers.Dense(outputs))), _images(n, 16, 3, dtype)[0]
-    params = net.init(jax.random.PRNGKey(0), x.shape[1:], dtype)
+    with jax.enable_x64(dtype == "float64"):
+        params = net.init(jax.random.PRNGKey(0), x.shape[1:], dtype)
     return lambda: empirical.ntk((net, params), x, output=output, dtype=dtype)
 
 

@@ -10,6 +10,17 @@ from kernelregime.empirical.footprint import footprint
 from kernelregime.grams.tiles import tile_side
 
 LONGER = 8
+WAYS_TO_ENTER = (
+    "mlp",
+    "one matrix three times",
+    "layer norm",
+    "several positions",
+    "scan",
+    "stacked layers",
+    "attention",
+    "embedding",
+    "heads",
+)
 
 
 def shapes_of(model):
@@ -40,8 +51,9 @@ def test_estimate_covers_what_the_compiler_reserves(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("output", "method"), [("full", "auto"), ("trace", "jacobian")])
-def test_estimate_covers_every_output_and_method(model, output, method):
-    reserved, estimated = reserved_and_estimated(*shapes_of(model), 16, output=output, method=method)
+@pytest.mark.parametrize("name", WAYS_TO_ENTER)
+def test_estimate_covers_every_output_and_method(models, name, output, method):
+    reserved, estimated = reserved_and_estimated(*shapes_of(models[name]), 16, output=output, method=method)
     assert reserved <= estimated
 
 
