@@ -163,7 +163,7 @@ def test_later_calls_and_tiles_do_not_trace_the_function_again():
     assert not np.allclose(once, again)
     g, tiles = Counted(), []
     empirical.ntk((g, params_of()), x1, x2, memory=7_000, progress=lambda done, total: tiles.append(total))
-    assert len(tiles) > 4
+    assert len(tiles) >= 4
     assert g.calls == first
 
 
