@@ -85,7 +85,7 @@ def explained(task: Task, *, asked: str) -> Explanation:
     if options.forms is not None:
         for group, form in zip(found.groups, options.forms, strict=True):
             parts.append(_part(replace(group, form=form), tuple(paths[e.leaf] for e in group.members), points, task))
-    cost = grams.layout(problem, memory=task.memory)
+    cost = grams.tiling(problem, memory=task.memory)
     sizes = task.size.bytes_per_point, problem.bytes_per_pair
     return Explanation(options.method, _reason(task, asked), tuple(parts), task.notes, *sizes, *cost, task.passes)
 

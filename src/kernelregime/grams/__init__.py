@@ -1,7 +1,7 @@
 """The one place that turns a pair function into a Gram matrix: tiles within a memory budget, symmetric halves, engines, stores."""
 
 from kernelregime.grams import store
-from kernelregime.grams.assembly import Assembled, Cost, assemble, cost, layout
+from kernelregime.grams.assembly import Assembled, Cost, assemble, cost, tiling
 from kernelregime.grams.conditioning import Conditioning, conditioning
 from kernelregime.grams.engines import engine
 from kernelregime.grams.memory import free_memory, memory_budget
@@ -20,7 +20,7 @@ __all__ = [
     "cost",
     "engine",
     "free_memory",
-    "layout",
     "memory_budget",
     "store",
+    "tiling",
 ]

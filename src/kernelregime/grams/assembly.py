@@ -117,7 +117,7 @@ def cost(
     return Cost(tiles, done, plan.side, problem.shape[0] * problem.shape[1] * problem.bytes_per_result, free, each * pairs)
 
 
-def layout(problem: Problem, *, memory: int | None = None) -> tuple[int, int]:
+def tiling(problem: Problem, *, memory: int | None = None) -> tuple[int, int]:
     """How many tiles `assemble` cuts a problem into in threads, and how many points a side they have."""
     plan = _plan(problem, chosen("threads", None), memory_budget(memory))
     return len(list(plan.places())), plan.side
@@ -165,4 +165,4 @@ def _check_fits(problem: Problem, run: Engine, plan: Plan, budget: int) -> None:
         raise fail(f"a memory budget of at least {need} bytes (tiles of {plan.side} points, as in the store)", got, "give a larger memory=")
 
 
-__all__ = ["Assembled", "Cost", "Place", "assemble", "cost", "layout"]
+__all__ = ["Assembled", "Cost", "Place", "assemble", "cost", "tiling"]
