@@ -42,11 +42,6 @@ class Axes:
         blocks, positions, features = (tuple(map(to, group)) for group in (self.blocks, self.positions, self.features))
         return Axes(blocks, positions, features, split)
 
-    @property
-    def single(self) -> bool:
-        """Whether there is one position, and no blocks."""
-        return not (self.blocks or self.positions or self.split)
-
 
 def _divided(x: Array, split: tuple[int, int] | None) -> Array:
     if split is None:

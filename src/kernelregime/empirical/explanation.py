@@ -74,11 +74,7 @@ def explain(
     dtype: Any = None,
 ) -> Explanation:
     """How `ntk` would find the kernel of `model`, without computing it; arguments and errors as of `ntk`."""
-    return explained(prepare(model, x1, x2, output=output, by_layer=by_layer, method=method, memory=memory, dtype=dtype), asked=method)
-
-
-def explained(task: Task, *, asked: str) -> Explanation:
-    """The explanation of a kernel that is about to be computed."""
+    task = prepare(model, x1, x2, output=output, by_layer=by_layer, method=method, memory=memory, dtype=dtype)
     problem, options, found = task.problem, task.options, task.analysis
     points, paths = max(problem.shape), trained_paths(task.params)
     parts = []
@@ -87,7 +83,7 @@ def explained(task: Task, *, asked: str) -> Explanation:
             parts.append(_part(replace(group, form=form), tuple(paths[e.leaf] for e in group.members), points, task))
     cost = grams.tiling(problem, memory=task.memory)
     sizes = task.size.bytes_per_point, problem.bytes_per_pair
-    return Explanation(options.method, _reason(task, asked), tuple(parts), task.notes, *sizes, *cost, task.passes)
+    return Explanation(options.method, _reason(task, method), tuple(parts), task.notes, *sizes, *cost, task.passes)
 
 
 def _part(group: Group, names: tuple[str, ...], points: int, task: Task) -> Part:
@@ -103,7 +99,7 @@ def _reason(task: Task, asked: str) -> str:
     if method == "products":
         return "gradients of a pair of points do not fit into the memory"
     leaves = {member.leaf for group in groups for member in group.members}
-    by_product = {member.leaf for group in groups for member in group.members if member.product or group.inputs != (1,)}
+    by_product = {member.leaf for group in groups for member in group.members if member.product}
     if method == "jacobian":
         return "no parameter enters by a product that could be taken apart"
     return f"{len(by_product)} of {len(leaves)} parameters enter by products, whose Jacobians need not be found by derivatives"

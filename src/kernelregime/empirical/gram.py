@@ -84,6 +84,19 @@ def ntk(
 
 
 @dataclass(frozen=True)
+class Given:
+    """A model and two sets of points (of one set twice), checked, in one precision; `outputs`: how many."""
+
+    f: Function
+    params: PyTree
+    first: np.ndarray
+    second: np.ndarray
+    dtype: np.dtype
+    outputs: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Share:
     """Gradients of `chunk` points at one time (None: all of a tile), and `left` bytes for tiles, of which a point takes some.
 
@@ -128,16 +141,10 @@ def prepare(
     _checks.one_of("method", method, kernel.METHODS)
     if by_layer and method == "products":
         raise _checks.fail("another method for kernels by layer", "method='products'", "products give the sum over all parameters alone")
-    taken = as_jax(model)
-    f, working = taken.f, models.precision(taken.params, dtype)
+    given = checked(model, x1, x2, dtype)
+    f, params, first, second, working = given.f, given.params, given.first, given.second, given.dtype
     with _precision.enter(working):
-        params = models.cast(taken.params, working)
-        first = models.points("x1", x1, working)
-        second = first if x2 is None else models.points("x2", x2, working)
-        models.check_pair(first, second)
         found = analysed(f, params, first, output)
-        models.check_dtype(found.dtype, working)
-        check_rows(f, params, first, second)
         run = grams.engine(engine, workers)
         budget, points = grams.memory_budget(memory) // run.workers, max(len(first), len(second))
         alone = x2 is None and run.workers == 1
@@ -155,7 +162,23 @@ def prepare(
         bytes_per_point=way.bytes_per_point,
         identity=lambda: _identity(f, params, first, None if x2 is None else second, output, by_layer=by_layer),
     )
-    return Task(problem, way.left * run.workers, options, found, size, params, taken.notes, len(way.passes))
+    return Task(problem, way.left * run.workers, options, found, size, params, given.notes, len(way.passes))
+
+
+def checked(model: Any, x1: Any, x2: Any, dtype: Any) -> Given:
+    """The model and points of a kernel as `ntk` takes them; `InputError` for what it refuses."""
+    taken = as_jax(model)
+    f, working = taken.f, models.precision(taken.params, dtype)
+    with _precision.enter(working):
+        params = models.cast(taken.params, working)
+        first = models.points("x1", x1, working)
+        second = first if x2 is None else models.points("x2", x2, working)
+        models.check_pair(first, second)
+        point = models.shape_of_point(first)
+        result = PROGRAMS.get(f, ("outputs", *models.shapes(params, first)), lambda f: models.outputs(f(), params, point))
+        models.check_dtype(result.dtype, working)
+        check_rows(f, params, first, second)
+    return Given(f, params, first, second, working, result.size, taken.notes)
 
 
 def _way(
@@ -202,25 +225,18 @@ def analysed(f: Function, params: PyTree, x: Any, output: str) -> Analysis:
     """How the parameters of `f` enter, kept with `f`: finding it traces `f`."""
 
     def build(reference: Callable[[], Function]) -> Analysis:
-        held, point = models.parameters(params), _point(x)
+        held, point = models.parameters(params), models.shape_of_point(x)
         models.outputs(reference(), params, point)
         return analysis(program_of(kernel.one_output(reference(), output)[0], held, point), held.trained)
 
-    return PROGRAMS.get(f, ("analysis", output == "pseudo", *_shapes(params, x)), build)
+    return PROGRAMS.get(f, ("analysis", output == "pseudo", *models.shapes(params, x)), build)
 
 
 def sizes(f: Function, params: PyTree, x: Any, options: Options) -> Footprint:
     """The footprint of the kernel, kept with `f`: finding it traces `f`."""
-    return PROGRAMS.get(f, (options, *_shapes(params, x)), lambda reference: footprint(reference(), params, _point(x), options))
-
-
-def _point(x: Any) -> Any:
-    return jax.eval_shape(lambda points: points[0], x)  # the dtype JAX gives the points: without 64 bits it has no int64
-
-
-def _shapes(params: PyTree, x: Any) -> tuple[Any, ...]:
-    leaves, structure = jax.tree.flatten(params)
-    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves), x.shape[1:], x.dtype
+    return PROGRAMS.get(
+        f, (options, *models.shapes(params, x)), lambda reference: footprint(reference(), params, models.shape_of_point(x), options)
+    )
 
 
 def least(size: Footprint) -> int:
@@ -260,7 +276,7 @@ def in_passes(way: Share, options: Options, found: Analysis, size: Footprint, n:
     if options.forms is None or n > grams.LARGEST_TILE or way.bytes_per_point == 0:
         return way
     groups = [replace(group, form=form) for group, form in zip(found.groups, options.forms, strict=True)]
-    kept = [group.kept(found.outputs if options.output != "pseudo" else 1) for group in groups]
+    kept = [group.kept(found.outputs) for group in groups]
     tiles = n * 2 * way.bytes_per_point / max(way.left, 1)  # a side, if pairs take nothing: as often every gradient is found
     for count in range(2, min(len(groups), math.ceil(tiles) - 1) + 1):
         sums = np.cumsum(kept) - np.asarray(kept) / 2
@@ -277,4 +293,4 @@ def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> N
     """`InputError` if `f` at two points is not `f` at each alone; tried once for every `f` and shapes."""
     others = (row for x in (x1, x2) for row in x if not np.array_equal(row, x1[0]))
     pair = np.stack([x1[0], next(others, x1[0])])
-    PROGRAMS.get(f, ("rows", *_shapes(params, x1)), lambda reference: models.check_rows(reference(), params, pair))
+    PROGRAMS.get(f, ("rows", *models.shapes(params, x1)), lambda reference: models.check_rows(reference(), params, pair))

@@ -18,7 +18,7 @@ from kernelregime.empirical.arrangement import Indices, arranged
 from kernelregime.empirical.contraction import Gradients, Indexed, contract, contract_symmetric
 from kernelregime.empirical.entrances import NEGATIVE, Use
 from kernelregime.empirical.model import Function, Parameters
-from kernelregime.empirical.plan import Form, Group, analysis, program_of, shape_of_point, wanted
+from kernelregime.empirical.plan import Form, Group, analysis, program_of, wanted
 from kernelregime.empirical.program import Program, Value, backward_alone
 from kernelregime.layers import Layer
 
@@ -118,7 +118,7 @@ def one_output(f: Function, output: str) -> tuple[Function, str]:
 
 def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Callable[[Array], list[Gradients]], tuple[int, ...]]:
     """The function that finds the gradients at one point (without the axis N), for points as in `x`; and which leaf each source is of."""
-    held, point = model.parameters(params), shape_of_point(x)
+    held, point = model.parameters(params), model.shape_of_point(x)
     result = model.outputs(f, params, point)
     whole = (lambda point: _jacobians(model.single(f, held), held, point)), held.trained
     if options.method == "jacobian":
@@ -139,7 +139,7 @@ def finder(f: Function, params: PyTree, x: Any, options: Options) -> tuple[Calla
 def by_products(f: Function, params: PyTree, x1: Array, x2: Array, output: str) -> Array:
     """The kernel column by column: for each point and output of `x2` its gradient, and the derivative of f along it at all `x1`."""
     held = model.parameters(params)
-    single, forms = model.single(f, held), model.outputs(f, params, shape_of_point(x1))
+    single, forms = model.single(f, held), model.outputs(f, params, model.shape_of_point(x1))
     outputs = forms.size
 
     def at(values: Sequence[Array], x: Array) -> Array:

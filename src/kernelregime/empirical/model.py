@@ -118,6 +118,17 @@ def points(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
     return out if out.dtype.kind in "iub" else out.astype(dtype)
 
 
+def shape_of_point(x: Any) -> jax.ShapeDtypeStruct:
+    """The shape of one of the points `x`, with the dtype JAX gives it: without 64 bits it has no int64."""
+    return jax.eval_shape(lambda points: points[0], x)
+
+
+def shapes(params: Any, x: Any) -> tuple[Any, ...]:
+    """What tells the programs of one function at other parameters and points from one another."""
+    leaves, structure = jax.tree.flatten(params)
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves), x.shape[1:], x.dtype
+
+
 def check_pair(x1: Any, x2: Any) -> None:
     """`InputError` unless the points of both arguments have one shape."""
     if x1.shape[1:] != x2.shape[1:]:

@@ -4,15 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Array, Float, PyTree
 
-from kernelregime import _checks, _precision, grams
+from kernelregime import _checks, grams
 from kernelregime.empirical import gram, spectrum, tiles
 from kernelregime.empirical import model as models
-from kernelregime.empirical.adapters import as_jax
 from kernelregime.empirical.directions import tangents, unflatten
 from kernelregime.empirical.products import Jacobian
 from kernelregime.empirical.spectrum import SAMPLES, STEPS, Eigenpairs, Estimate, Progress, SpectralDensity
@@ -35,21 +33,11 @@ def operator(model: Any, x1: Any, x2: Any = None, *, memory: int | None = None, 
     >>> kernel.matvec([1.0, 1.0])
     array([2., 3.])
     """
-    taken = as_jax(model)
-    f, working = taken.f, models.precision(taken.params, dtype)
-    with _precision.enter(working):
-        params = models.cast(taken.params, working)
-        first = models.points("x1", x1, working)
-        second = first if x2 is None else models.points("x2", x2, working)
-        models.check_pair(first, second)
-        point = jax.eval_shape(lambda points: points[0], first)  # the dtype JAX gives the points
-        result = models.outputs(f, params, point)
-        models.check_dtype(result.dtype, working)
-        gram.check_rows(f, params, first, second)
-    jacobian = Jacobian(f, params, result.size, working, grams.memory_budget(memory))
+    given = gram.checked(model, x1, x2, dtype)
+    jacobian = Jacobian(given.f, given.params, given.outputs, given.dtype, grams.memory_budget(memory))
     for kind in ("forward", "backward"):  # refuse a budget that is too small here, not at the first product
-        jacobian.program(kind, first)
-    return NtkOperator(jacobian, first, second, x2 is None)
+        jacobian.program(kind, given.first)
+    return NtkOperator(jacobian, given.first, given.second, x2 is None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from kernelregime.empirical import model
@@ -139,8 +138,3 @@ def wanted(groups: Sequence[Group]) -> frozenset[Value]:
     uses = [use for group in groups for member in group.members for use in member.uses]
     read = [use.source for use in uses if use.source is not None] + [scale for use in uses for scale, _ in use.scales]
     return frozenset(value for value in read if isinstance(value, tuple))
-
-
-def shape_of_point(x: Any) -> Any:
-    """The shape and dtype of one of the points `x`."""
-    return jax.ShapeDtypeStruct(x.shape[1:], x.dtype)

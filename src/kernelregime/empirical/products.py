@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime import _checks, _precision
-from kernelregime.empirical import footprint, model
+from kernelregime.empirical import footprint, model, tiles
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.kernel import derivative, ntk_function
 from kernelregime.empirical.model import Function
@@ -55,7 +55,7 @@ class Jacobian:
                 cotangent = np.zeros((rows, self.outputs), self.dtype)  # zero for the rows that only fill up the last chunk
                 cotangent[: part.stop - part.start] = cotangents[part]
                 # One chunk waits for the other: a queue of them would hold the points of all.
-                total = jax.block_until_ready(compute(self.params, filled(x[part], rows), cotangent, total))
+                total = jax.block_until_ready(compute(self.params, tiles.filled(x[part], rows), cotangent, total))
         return list(total)
 
     def squares(self, x: np.ndarray) -> Float[np.ndarray, " N"]:
@@ -67,7 +67,7 @@ class Jacobian:
         found = []
         with _precision.enter(self.dtype):
             for part in _parts(len(x), rows):
-                block = _precision.to_host(compute(self.params, filled(x[part], rows), *operands), self.dtype)
+                block = _precision.to_host(compute(self.params, tiles.filled(x[part], rows), *operands), self.dtype)
                 found.append(block[: part.stop - part.start])
         return np.concatenate(found)
 
@@ -93,15 +93,12 @@ class Cost:
 
 def cost(jacobian: Jacobian, kind: str, x: Any) -> Cost:
     """The cost of a product over points of the shape of those in `x`; kept with f, because finding it traces f."""
-    held = model.parameters(jacobian.params)
-    shapes = held.structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in held.leaves), x.shape[1:], str(x.dtype)
 
     def build(reference: Callable[[], Function]) -> Cost:
         with _precision.enter(jacobian.dtype):
-            point = jax.eval_shape(lambda points: points[0], x)  # the dtype JAX gives the points: without 64 bits it has no int64
-            return _cost(jacobian, reference(), kind, point)
+            return _cost(jacobian, reference(), kind, model.shape_of_point(x))
 
-    return PROGRAMS.get(jacobian.f, ("cost", kind, *shapes), build)
+    return PROGRAMS.get(jacobian.f, ("cost", kind, *model.shapes(jacobian.params, x)), build)
 
 
 def _cost(jacobian: Jacobian, f: Function, kind: str, point: Any) -> Cost:
@@ -152,8 +149,3 @@ def _compiled(reference: Callable[[], Function], kind: str) -> Callable[..., Any
 
 def _parts(n: int, rows: int) -> Iterator[slice]:
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
-
-
-def filled(x: np.ndarray, rows: int) -> np.ndarray:
-    """`x` with its last row repeated up to `rows` rows."""
-    return x if len(x) == rows else np.concatenate([x, np.repeat(x[-1:], rows - len(x), axis=0)])

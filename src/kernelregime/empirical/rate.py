@@ -12,13 +12,12 @@ from jaxtyping import Array, Float, PyTree
 from kernelregime import _checks, _precision, grams
 from kernelregime.empirical import footprint, gram, kernel, tiles
 from kernelregime.empirical import model as models
-from kernelregime.empirical.adapters import as_jax
 from kernelregime.empirical.compiled import PROGRAMS
 from kernelregime.empirical.contraction import MIRROR
 from kernelregime.empirical.directions import tangents
 from kernelregime.empirical.model import Function
 from kernelregime.empirical.operators import operator
-from kernelregime.empirical.products import OVERLAP, filled
+from kernelregime.empirical.products import OVERLAP
 
 
 def ntk_rate(
@@ -52,16 +51,9 @@ def ntk_rate(
     """
     _checks.one_of("output", output, kernel.OUTPUTS)
     _checks.one_of("method", method, kernel.METHODS)
-    taken = as_jax(model)
-    f, working = taken.f, models.precision(taken.params, dtype)
+    given = gram.checked(model, x1, x2, dtype)
+    f, params, first, second, working = given.f, given.params, given.first, given.second, given.dtype
     with _precision.enter(working):
-        params = models.cast(taken.params, working)
-        first = models.points("x1", x1, working)
-        second = first if x2 is None else models.points("x2", x2, working)
-        models.check_pair(first, second)
-        outputs = models.outputs(f, params, jax.eval_shape(lambda points: points[0], first))
-        models.check_dtype(outputs.dtype, working)
-        gram.check_rows(f, params, first, second)
         velocity = tangents("direction", direction, models.parameters(params), working)
         compute = PROGRAMS.get(f, ("rate", output, method), lambda reference: jax.jit(_rate(reference, output, method)))
         each, pair = _costs(_rate(lambda: f, output, method), params, first, velocity)
@@ -69,7 +61,7 @@ def ntk_rate(
         _Tiles(compute, (params, velocity), first, second, working),
         len(first),
         None if x2 is None else len(second),
-        outputs={"rate": grams.Output(kernel.tail(output, outputs.size), MIRROR["trace" if output == "pseudo" else output])},
+        outputs={"rate": grams.Output(kernel.tail(output, given.outputs), MIRROR["trace" if output == "pseudo" else output])},
         dtype=working,
         bytes_per_pair=pair,
         bytes_per_point=each,
@@ -138,6 +130,6 @@ class _Tiles:
         counts = rows.stop - rows.start, columns.stop - columns.start
         self.shape = height, width = max(self.shape[0], counts[0]), max(self.shape[1], counts[1])
         with _precision.enter(self.dtype):
-            x1, x2 = filled(self.first[rows], height), filled(self.second[columns], width)
+            x1, x2 = tiles.filled(self.first[rows], height), tiles.filled(self.second[columns], width)
             block = _precision.to_host(self.compute(*self.at, x1, x2), self.dtype)
         return grams.Block({"rate": tiles.finite(block[: counts[0], : counts[1]])})

@@ -67,11 +67,11 @@ class Tiles:
         """The kernels at some rows and columns."""
         counts = rows.stop - rows.start, columns.stop - columns.start
         self.shape = height, width = max(self.shape[0], counts[0]), max(self.shape[1], counts[1])
-        x1 = _padded(self.first[rows], height)
+        x1 = filled(self.first[rows], height)
         if self.second is None and rows == columns:
             x2 = None  # the gradients of each point are found once
         else:
-            x2 = _padded((self.first if self.second is None else self.second)[columns], width)
+            x2 = filled((self.first if self.second is None else self.second)[columns], width)
         with _precision.enter(self.dtype):
             self.compute = self.compute or self._compiled
             found = self.compute(self.params, x1, x2, self.chunk)
@@ -137,6 +137,6 @@ def _rows_put(start: Any, whole: Any, part: Any) -> Any:
     return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
 
 
-def _padded(x: np.ndarray, rows: int) -> np.ndarray:
+def filled(x: np.ndarray, rows: int) -> np.ndarray:
     """`x` with its last row repeated up to `rows` rows."""
     return x if len(x) == rows else np.concatenate([x, np.repeat(x[-1:], rows - len(x), axis=0)])
