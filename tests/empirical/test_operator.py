@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse.linalg
+from hidden_layer import net, params_of, points
 
 from kernelregime import empirical
 from kernelregime._checks import InputError
@@ -14,19 +15,6 @@ SMALL = 20_000  # bytes: some points at a time
 # Models that derivatives go through in ways of their own.
 WAYS = ["weights on the left, column points", "convolution", "scan", "branches", "one-hot tokens", "embedding", "custom vjp", "custom jvp"]
 WAYS += ["nested jit and checkpoint", "stopped gradient", "output without parameters", "one number a point", "scalar product"]
-
-
-def net(p, x):
-    return jnp.tanh(x @ p["w"] / 2 + p["b"]) @ p["v"]
-
-
-def params_of(seed=0, dtype="float64"):
-    rng = np.random.default_rng(seed)
-    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in {"w": (4, 6), "b": (6,), "v": (6, 3)}.items()}
-
-
-def points(n, seed=1):
-    return np.random.default_rng(seed).standard_normal((n, 4))
 
 
 def close(a, b, rounding=ROUNDING):

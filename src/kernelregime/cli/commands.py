@@ -17,6 +17,15 @@ def doubt(status: str) -> None:
         typer.echo(f"warning: {status}; use smaller variances, or another --activation", err=True)
 
 
+def conditioned(name: str, report: Any) -> str:
+    """A line on the conditioning of a matrix."""
+    least = f"λ_min {report.least:.6g}" if report.whole else f"λ_min at most {report.least:.6g}"
+    return (
+        f"{name} λ_max {report.largest:.6g}, {least}, rounding N·ε·λ_max {report.rounding:.1e} "
+        f"({report.below} below it, {report.negative} negative), {report.status}"
+    )
+
+
 def command(run: Callable[..., None], *groups: type, spoken: Mapping[str, str] | None = None) -> Callable[..., None]:
     """A function with every field of the `groups` (dataclasses) as a keyword, which calls `run` with one instance of each.
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from kernelregime._checks import fail
-from kernelregime.cli import commands, interrupts, options, sizes
+from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
 
 SUMMARY = "NTK of your own model on data, in a store that resumes."
@@ -49,19 +49,10 @@ class Points(options.Points):
 
 
 @dataclass(frozen=True)
-class Running:
+class Running(options.Storing):
     """Where the kernel goes, and how it is computed."""
 
     store: Annotated[str, typer.Option(help="Zarr store, made or resumed.")] = "runs/empirical.zarr"
-    memory: options.Memory = None
-    engine: Annotated[str, typer.Option(help="Tiles in threads, processes, dask or dask:tcp://HOST:PORT.")] = "threads"
-    workers: Annotated[int | None, typer.Option(help="Tiles at one time (default: one thread, or a process a core).")] = None
-    json: options.Json = False
-    quiet: options.Quiet = False
-
-    def __post_init__(self) -> None:
-        if not self.store.strip():
-            raise fail("--store to name a store", repr(self.store), "name one, or leave it out")
 
 
 def empirical(asked: Asked, points: Points, running: Running) -> None:
@@ -70,19 +61,19 @@ def empirical(asked: Asked, points: Points, running: Running) -> None:
     from kernelregime import grams, results
 
     found = points.load(most=None)
-    x = found.x if asked.flat else _shaped(found)
+    shaped = found.shape and not asked.flat
+    x = options.images(found.x.reshape(len(found.x), *found.shape)) if shaped else found.x
     model = library.as_model(made(asked.model, shape=x.shape[1:], seed=points.seed, classes=len(found.classes) or None))
     chosen: dict[str, Any] = {"output": asked.output, "by_layer": asked.by_layer, "method": asked.method, "dtype": points.dtype}
-    budget = sizes.parsed(running.memory)
+    place = running.place
     if asked.explain:
-        told = library.explain(model, x, **chosen, memory=budget)
+        told = library.explain(model, x, **chosen, memory=place["memory"])
         typer.echo(results.plain_json(asdict(told)) if running.json else str(told))
         return
     if not running.quiet:
         in_jax = isinstance(model, library.Model)
-        typer.echo(library.explain(model, x, **chosen, memory=budget) if in_jax else "\n".join(model.notes), err=True)
+        typer.echo(library.explain(model, x, **chosen, memory=place["memory"]) if in_jax else "\n".join(model.notes), err=True)
     start = time.perf_counter()
-    place: dict[str, Any] = {"store": running.store, "memory": budget, "engine": running.engine, "workers": running.workers}
     try:
         with bars(running.quiet, rate="tiles") as progress:
             kernel = library.ntk(model, x, **chosen, **place, progress=partial(progress, "ntk in tiles"))
@@ -97,7 +88,7 @@ def empirical(asked: Asked, points: Points, running: Running) -> None:
         typer.echo(results.plain_json({**shown, "shapes": {name: part.shape for name, part in kernels.items()}, **rows}))
         return
     for name, report in square.items():
-        typer.echo(_line(name, report))
+        typer.echo(commands.conditioned(f"{name:<12}", report))
     typer.echo(f"kept in {running.store} after {seconds:.3g} s; open it with kernelregime.grams.store.open({running.store!r})")
 
 
@@ -124,19 +115,6 @@ def made(name: str, **given: Any) -> Any:
     if unknown:
         raise fail(f"a factory of no arguments, or of {', '.join(given)}", f"one that needs {', '.join(unknown)}", "give them defaults")
     return factory(**{item: value for item, value in given.items() if item in wanted})
-
-
-def _shaped(found: Any) -> Any:
-    """Images as (N, height, width, channels); points that are none as they are."""
-    if not found.shape:
-        return found.x
-    x = found.x.reshape(len(found.x), *found.shape)
-    return x[..., None] if x.ndim == 3 else x
-
-
-def _line(name: str, report: Any) -> str:
-    least = f"λ_min {report.least:.6g}" if report.whole else f"λ_min at most {report.least:.6g}"
-    return f"{name:<12} λ_max {report.largest:.6g}, {least}, rounding N·ε·λ_max {report.rounding:.1e}, {report.status}"
 
 
 command = commands.command(empirical, Asked, Points, Running, spoken=options.POINTS)

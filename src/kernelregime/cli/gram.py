@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import fail, one_of
-from kernelregime.cli import commands, interrupts, options, sizes
+from kernelregime._checks import one_of
+from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
 
 SUMMARY = "NTK or NNGP of any number of points, in a store that resumes."
@@ -22,27 +22,15 @@ KINDS = {"ntk": ("ntk",), "nngp": ("nngp",), "both": ("nngp", "ntk")}
 
 
 @dataclass(frozen=True)
-class Running:
-    """Where the matrices go, and how they are computed."""
+class Running(options.Storing):
+    """Which kernels, and where they go."""
 
-    store: Annotated[str, typer.Option(help="Zarr store, made or resumed.")] = "runs/gram.zarr"
     kind: Annotated[str, typer.Option(help="Kernel: ntk, nngp or both.")] = "ntk"
-    memory: options.Memory = None
-    engine: Annotated[str, typer.Option(help="Tiles in threads, processes, dask or dask:tcp://HOST:PORT.")] = "threads"
-    workers: Annotated[int | None, typer.Option(help="Tiles at one time (default: one thread, or a process a core).")] = None
     verify: Annotated[bool, typer.Option("--verify", help="First read the whole store; compute again what is damaged.")] = False
-    json: options.Json = False
-    quiet: options.Quiet = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("kind", self.kind, KINDS)
-        if not self.store.strip():
-            raise fail("--store to name a store", repr(self.store), "name one, or leave it out")
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """What the library takes of it."""
-        return {"store": self.store, "memory": sizes.parsed(self.memory), "engine": self.engine, "workers": self.workers}
 
 
 def gram(network: options.Network, points: options.Points, running: Running) -> None:
@@ -73,7 +61,7 @@ def gram(network: options.Network, points: options.Points, running: Running) -> 
         typer.echo(results.plain_json({**shown, "seconds": seconds, "quadrature_error": found.error, "status": status, **rows}))
         return
     for kind, report in reports.items():
-        typer.echo(_line(kind, report))
+        typer.echo(commands.conditioned(f"{kind.upper():<5}", report))
     if found.error > 0:
         typer.echo(f"quadrature error of the activation, relative: {found.error:.1e}")
     typer.echo(f"kept in {running.store} after {_time(seconds)}; open it with kernelregime.grams.store.open({running.store!r})")
@@ -103,14 +91,6 @@ def _before(cost: Any, points: int, running: Running, dtype: str) -> str:
     return (
         f"{matrices}, {points} × {points} {dtype}: {cost.tiles} tiles of {cost.side} points{kept}; {shown(cost.bytes)} on the disk "
         f"({shown(cost.free)} free); about {_time(cost.seconds)} of computing with one worker"
-    )
-
-
-def _line(kind: str, report: Any) -> str:
-    least = f"λ_min {report.least:.6g}" if report.whole else f"λ_min at most {report.least:.6g}"
-    return (
-        f"{kind.upper():<5} λ_max {report.largest:.6g}, {least}, rounding N·ε·λ_max {report.rounding:.1e} "
-        f"({report.below} below it, {report.negative} negative), {report.status}"
     )
 
 

@@ -122,7 +122,7 @@ class Network:
         if x.ndim not in (3, 4):
             do = "take digits, mnist, fashion-mnist, cifar10 or a .npz of images (N, height, width, ...), or --network mlp"
             raise fail(f"images for --network {self.network}", f"{name} with points of shape {x.shape[1:]}", do)
-        return x if x.ndim == 4 else x[..., None]
+        return images(x)
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,32 @@ class Points:
 
 
 POINTS = {"points_train": "--points", "count": "--points"}  # names of the number of points in the library's messages
+
+
+@dataclass(frozen=True)
+class Storing:
+    """Where matrices go, and how they are computed."""
+
+    store: Annotated[str, typer.Option(help="Zarr store, made or resumed.")] = "runs/gram.zarr"
+    memory: Memory = None
+    engine: Annotated[str, typer.Option(help="Tiles in threads, processes, dask or dask:tcp://HOST:PORT.")] = "threads"
+    workers: Annotated[int | None, typer.Option(help="Tiles at one time (default: one thread, or a process a core).")] = None
+    json: Json = False
+    quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        if not self.store.strip():
+            raise fail("--store to name a store", repr(self.store), "name one, or leave it out")
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What the library takes of it."""
+        return {"store": self.store, "memory": sizes.parsed(self.memory), "engine": self.engine, "workers": self.workers}
+
+
+def images(x: Any) -> Any:
+    """Images (N, height, width) or (N, height, width, channels) with an axis of channels."""
+    return x if x.ndim == 4 else x[..., None]
 
 
 @dataclass(frozen=True)
