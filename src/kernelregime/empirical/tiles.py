@@ -100,7 +100,7 @@ def _whole(reference: Callable[[], Function], options: Options) -> Callable[...,
 def _in_chunks(reference: Callable[[], Function], options: Options) -> Callable[..., list[Any]]:
     """The parts of the kernel from gradients that are found for some points after others.
 
-    The loop over points is one of Python: XLA computes convolutions in loops of its own many times slower on a CPU.
+    The loop over points is one of Python: in loops of its own XLA takes nine to twenty times as long for convolutions on a CPU.
     """
     leaves: list[tuple[int, ...]] = []  # of the sources, told when the gradients are traced
 
