@@ -291,6 +291,5 @@ def in_passes(way: Share, options: Options, found: Analysis, size: Footprint, n:
 
 def check_rows(f: Function, params: PyTree, x1: np.ndarray, x2: np.ndarray) -> None:
     """`InputError` if `f` at two points is not `f` at each alone; tried once for every `f` and shapes."""
-    others = (row for x in (x1, x2) for row in x if not np.array_equal(row, x1[0]))
-    pair = np.stack([x1[0], next(others, x1[0])])
+    pair = models.two_points(x1, x2)
     PROGRAMS.get(f, ("rows", *models.shapes(params, x1)), lambda reference: models.check_rows(reference(), params, pair))

@@ -136,6 +136,12 @@ def check_pair(x1: Any, x2: Any) -> None:
         raise _checks.fail("x1 and x2 to hold points of one shape", got, "give both the same shape")
 
 
+def two_points(x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+    """The first point and another one, if there is another."""
+    others = (row for x in (x1, x2) for row in x if not np.array_equal(row, x1[0]))
+    return np.stack([x1[0], next(others, x1[0])])
+
+
 def check_dtype(found: Any, asked: np.dtype) -> None:
     """`InputError` unless `f` computes in the working precision."""
     if found != asked:

@@ -103,8 +103,7 @@ def _prepare(
 ) -> "_Tiles":
     """What computes a tile, after the module was tried at two points."""
     count = outputs(model, first, working)
-    others = (row for x in (first, first if second is None else second) for row in x if not np.array_equal(row, first[0]))
-    pair = np.stack([first[0], next(others, first[0])])
+    pair = models.two_points(first, first if second is None else second)
     check_rows(model, pair)
     groups: dict[str, list[str]] = {}
     for name in model.trained:
