@@ -1,5 +1,7 @@
 """Set-up of the whole suite: helpers of the tests on the path, and the array annotations of the library checked at run time."""
 
+import gc
+import itertools
 import sys
 from pathlib import Path
 
@@ -17,6 +19,21 @@ UNCHECKED = {
 }
 MODULES = {".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py") if path.name != "__init__.py"}
 install_import_hook(sorted(MODULES - UNCHECKED), "shapes.arrays")
+
+MAPS = Path("/proc/self/maps")
+MOST = 30_000  # mapped regions, of 65,530 that Linux allows a process: each compiled program takes about ten, one test of many up to 10,000
+EVERY = 20  # tests between looks, which take 10 ms each
+finished = itertools.count(1)
+
+
+def pytest_runtest_teardown():
+    """Forget compiled programs before there are more than a process can hold."""
+    if next(finished) % EVERY == 0 and "jax" in sys.modules and MAPS.exists():
+        with MAPS.open("rb") as maps:
+            many = sum(1 for _ in maps) > MOST
+        if many:
+            sys.modules["jax"].clear_caches()
+            gc.collect()
 
 
 @pytest.fixture
