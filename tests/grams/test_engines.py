@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from problems import MEMORY, Deadly, Dots, expected, problem
+from problems import MEMORY, Cores, Deadly, Dots, expected, problem
 
 from kernelregime import grams, infinite, networks
 from kernelregime._checks import InputError, RunError
 from kernelregime.grams.engines import Engine, engine
+from kernelregime.grams.engines.processes import own_cores
 
 NET = networks.mlp(depth=3, width=8, sigma_w2=1.7, sigma_b2=0.1)
 POINTS = np.random.default_rng(1).normal(size=(14, 5))
@@ -87,6 +88,23 @@ def test_two_dask_workers_give_the_result_of_this_process(scheduler):
     here = infinite.gram(NET, POINTS, memory=30_000)
     for kind in ("nngp", "ntk"):
         np.testing.assert_allclose(getattr(found, kind), getattr(here, kind), rtol=1e-13)
+
+
+@pytest.mark.parametrize("cores", [[0], [0, 1], [0, 2, 4, 6, 8]])
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+def test_workers_share_out_the_cores(cores, workers):
+    mine = [own_cores(cores, workers, number) for number in range(5, 5 + workers)]
+    assert {core for some in mine for core in some} == set(cores)
+    assert all(mine)
+    assert workers > len(cores) or sum(map(len, mine)) == len(cores)
+
+
+@pytest.mark.slow
+def test_each_spawned_process_keeps_to_cores_of_its_own():
+    every = os.sched_getaffinity(0)
+    found = grams.assemble(problem(Cores()), memory=MEMORY, engine="processes", workers=len(every)).matrices["nngp"]
+    assert set(np.unique(found)) == every
+    assert os.sched_getaffinity(0) == every
 
 
 @pytest.mark.slow

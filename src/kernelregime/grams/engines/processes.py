@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -38,7 +39,7 @@ def run(tile: Tile, plan: Plan, places: Iterable[Place], workers: int) -> Genera
 
 def _pool(file: Path, plan: Plan, waiting: deque[Place], workers: int) -> Generator[tuple[Place, Block], None, None]:
     """Blocks of the places taken from `waiting`, to which those without a result go back."""
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start, initargs=(workers,))
     running: dict[Future[Block], Place] = {}
     try:
         while waiting or running:
@@ -62,9 +63,12 @@ def _pool(file: Path, plan: Plan, waiting: deque[Place], workers: int) -> Genera
         del pool  # an interrupt holds on to this frame, and the process may leave without cleaning up its semaphores
 
 
-def _start() -> None:
-    """In a worker: interrupts are for the parent to handle, and a worker does not outlive it."""
+def _start(workers: int) -> None:
+    """In a worker: interrupts are for the parent to handle, and a worker does not outlive it; it computes on cores of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "sched_setaffinity"):
+        number = re.search(r"\d+$", multiprocessing.current_process().name)
+        os.sched_setaffinity(0, own_cores(sorted(os.sched_getaffinity(0)), workers, int(number[0]) if number else 0))
     parent = multiprocessing.parent_process()
 
     def leave() -> None:
@@ -73,6 +77,11 @@ def _start() -> None:
         os._exit(1)
 
     threading.Thread(target=leave, daemon=True).start()
+
+
+def own_cores(cores: list[int], workers: int, number: int) -> list[int]:
+    """Those of `cores` for worker `number`: with as many threads as all cores in every worker, they wait for one another."""
+    return cores[number % workers :: workers] or [cores[number % len(cores)]]
 
 
 def _compute(file: Path, rows: slice, columns: slice) -> Block:
