@@ -90,6 +90,12 @@ def test_there_are_as_few_tiles_as_the_budget_allows_and_of_even_size():
         assert side - (points - (tiles - 1) * side) < tiles  # the last one is narrower by less than one row a tile
 
 
+@pytest.mark.parametrize(("most", "side"), [(15, 15), (16, 16), (17, 16), (18, 18), (31, 31), (34, 32), (50, 48), (500, 496)])
+def test_rows_of_a_little_more_than_whole_vectors_are_cut_to_whole_ones(most, side):
+    assert tile_side(100 * most, bytes_per_pair=1.0, bytes_per_point=0.0, memory=most**2) == side
+    assert tile_side(most, bytes_per_pair=1.0, bytes_per_point=0.0, memory=most**2) == most
+
+
 def test_a_tile_is_never_larger_than_the_points_or_the_largest_useful_one():
     assert tile_side(10, bytes_per_pair=1.0, bytes_per_point=0.0, memory=10**9) == 10
     assert tile_side(10**6, bytes_per_pair=1.0, bytes_per_point=0.0, memory=10**12) <= LARGEST_TILE

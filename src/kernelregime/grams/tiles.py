@@ -10,6 +10,7 @@ import numpy as np
 from kernelregime._checks import fail
 
 LARGEST_TILE = 1024  # points a side: beyond this a tile no longer amortizes anything, and progress becomes coarse
+LANES = 16  # float32 numbers in the widest vectors: rows of a few more than a multiple of it take up to a third longer a pair
 TILES = 4  # a side, where one is not enough: tiles on the diagonal compute half of their pairs in vain
 
 
@@ -116,4 +117,6 @@ def tile_side(points: int, *, bytes_per_pair: float, bytes_per_point: float, mem
         need = math.ceil(bytes_per_pair + slope)
         raise fail(f"a memory budget of at least {need} bytes (one pair of points)", f"{memory} bytes", "give a larger memory=")
     side = min(side, largest, points if points <= LARGEST_TILE else min(math.ceil(points / TILES), LARGEST_TILE))
-    return math.ceil(points / math.ceil(points / side))  # as few tiles, but even: a narrow last one would be padded to full size
+    even = math.ceil(points / math.ceil(points / side))  # as few tiles, but even: a narrow last one would be padded to full size
+    over = even % LANES
+    return even - over if even < points and over < even / LANES else even
