@@ -14,6 +14,7 @@ PACKAGES = (
     "data",
     "diagnosis",
     "empirical",
+    "experiments",
     "grams",
     "infinite",
     "layers",

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 
 Verdict = Literal["holds", "fails", "inconclusive"]
+Relation = Literal["equal", "at most", "at least"]
+Origin = Literal["printed", "corrected", "ours"]
 
 SIGMAS = 3  # standard errors that a claim allows for where their size is known exactly: chance exceeds them once in 370 times
 
@@ -51,8 +53,9 @@ def allowed_errors(n: int) -> float:
 class Claim:
     """A statement with its predicted and measured values.
 
-    `tolerance` is relative to `predicted` and is what the statement itself allows (a limit reached only asymptotically);
-    statistical error is allowed for apart: `measured.allowance`.
+    `relation`: what the statement says of the measured value beside the predicted one. `tolerance` is relative to `predicted` and is
+    what the statement itself allows (a limit reached only asymptotically); statistical error is allowed for apart:
+    `measured.allowance`. `origin`: whether the prediction is as a paper prints it, that with a misprint or an error put right, or ours.
     """
 
     source: str
@@ -60,16 +63,38 @@ class Claim:
     predicted: float
     measured: Estimate
     tolerance: float = 0.0
+    relation: Relation = "equal"
+    origin: Origin = "printed"
 
     @property
     def verdict(self) -> Verdict:
-        """`holds`, `fails`, or `inconclusive` when the standard error is unknown, or what it allows larger than the predicted number."""
+        """`holds`, `fails`, or `inconclusive`: the standard error is unknown, or larger than what it would have to decide.
+
+        Of numbers said to be equal it allows for no more than the predicted one; a bound has to be clear of it on either side.
+        """
         if not (math.isfinite(self.measured.mean) and math.isfinite(self.measured.sem) and math.isfinite(self.predicted)):
             return "inconclusive"
-        slack = self.tolerance * abs(self.predicted)
-        gap = abs(self.measured.mean - self.predicted)
-        if gap > slack + self.measured.allowance:
+        allowance, gap = self.measured.allowance, self._gap
+        if gap > allowance:
             return "fails"
-        if self.measured.allowance > max(slack, abs(self.predicted)):
-            return "inconclusive"
-        return "holds"
+        if self.relation == "equal":
+            return "inconclusive" if allowance > max(self._slack, abs(self.predicted)) else "holds"
+        return "holds" if gap <= -allowance else "inconclusive"
+
+    @property
+    def more(self) -> float:
+        """How many times the sample would have to be as large for a verdict, if its mean stayed; 1 with a verdict, nan if unknown."""
+        if self.verdict != "inconclusive":
+            return 1.0
+        enough = max(self._slack, abs(self.predicted)) if self.relation == "equal" else abs(self._gap)
+        return (self.measured.allowance / enough) ** 2 if enough > 0 and math.isfinite(self.measured.sem) else math.nan
+
+    @property
+    def _slack(self) -> float:
+        return self.tolerance * abs(self.predicted)
+
+    @property
+    def _gap(self) -> float:
+        """By how much the mean is beyond what the statement allows."""
+        difference = self.measured.mean - self.predicted
+        return {"equal": abs(difference), "at most": difference, "at least": -difference}[self.relation] - self._slack

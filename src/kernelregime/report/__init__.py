@@ -4,6 +4,6 @@ from kernelregime.report import figures
 from kernelregime.report.canvas import save, svg
 from kernelregime.report.figures import heat_map, phase_figure, spectrum_figure
 from kernelregime.report.page import html, write
-from kernelregime.report.terminal import summary
+from kernelregime.report.terminal import summary, verdicts
 
-__all__ = ["figures", "heat_map", "html", "phase_figure", "save", "spectrum_figure", "summary", "svg", "write"]
+__all__ = ["figures", "heat_map", "html", "phase_figure", "save", "spectrum_figure", "summary", "svg", "verdicts", "write"]

@@ -1,12 +1,14 @@
 """The diagnosis in a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, beside, details, headline, sentence, short
-from kernelregime.results import Diagnosis, Evidence
+from kernelregime.report.words import REGIMES, SECTIONS, TRAINABLE, agreement, beside, claimed, details, headline, sentence, short
+from kernelregime.results import Diagnosis, Evidence, Reproduction
 
 _TONES = {"kernel": "green", "near": "yellow", "feature": "magenta", "unknown": "bold", "holds": "green", "fails": "magenta", "none": "dim"}
+
+VERDICTS = {"holds": "green", "fails": "magenta", "inconclusive": "yellow"}
 
 
 def summary(diagnosis: Diagnosis) -> Any:
@@ -89,3 +91,23 @@ def _bullets(items: tuple[str, ...]) -> Any:
     for item in items:
         grid.add_row(Text(" -"), Text(sentence(item)))
     return grid
+
+
+def verdicts(found: Sequence[Reproduction]) -> Any:
+    """A rich renderable: for each experiment its claims, what was predicted and measured, and the verdicts."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), expand=False, pad_edge=False)
+    table.add_column("Claim", overflow="fold")
+    for name in ("Predicted", "Measured ± sem (n)", "Verdict"):
+        table.add_column(name, no_wrap=True)
+    for result in found:
+        table.add_row(
+            Text(f"{result.key}  {result.title}", style="bold"), "", "", Text(result.verdict, style=f"bold {VERDICTS[result.verdict]}")
+        )
+        for claim in result.claims:
+            told = Text(claim.verdict, style=VERDICTS[claim.verdict])
+            table.add_row(f"  {claim.statement} [{claim.origin}]", *claimed(claim), told)
+    return table

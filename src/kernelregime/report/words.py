@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernelregime.report.quantities import counted, number, sample, share, with_error
+from kernelregime.claims import Claim
+from kernelregime.report.quantities import counted, number, percent, sample, share, with_error
 from kernelregime.results import Diagnosis, Evidence
 
 Found = Mapping[str, Evidence]
@@ -162,6 +163,13 @@ def beside(item: Evidence) -> tuple[str, str, str]:
     if of_theory(item):
         return "–", "", number(item.measured.mean, 4)
     return with_error(item.measured), sample(item.measured), "–" if item.predicted is None else number(item.predicted, 4)
+
+
+def claimed(claim: Claim) -> tuple[str, str]:
+    """What a claim predicts, with what it allows besides, and what was measured, with its error and sample."""
+    sign = {"equal": "", "at most": "≤ ", "at least": "≥ "}[claim.relation]
+    allowed = f" (± {percent(claim.tolerance)})" if claim.tolerance else ""
+    return f"{sign}{number(claim.predicted, 4)}{allowed}", f"{with_error(claim.measured)} ({sample(claim.measured)})"
 
 
 def _is_limit(item: Evidence) -> bool:

@@ -2,7 +2,10 @@
 
 from kernelregime.results.environment import environment
 from kernelregime.results.marks import MAKER, ours
-from kernelregime.results.schema import SCHEMA, Advice, Diagnosis, Evidence, Verdict
+from kernelregime.results.reproduction import REPRODUCTION, Cell, Paper, Reproduction
+from kernelregime.results.reproduction import load as load_reproduction
+from kernelregime.results.reproduction import store as store_reproduction
+from kernelregime.results.schema import SCHEMA, Advice, Diagnosis, Evidence, Verdict, plain
 from kernelregime.results.store import (
     ARRAYS,
     CHECKPOINT,
@@ -22,19 +25,26 @@ __all__ = [
     "CHECKPOINT",
     "MAKER",
     "REPORT",
+    "REPRODUCTION",
     "RESULT",
     "SCHEMA",
     "Advice",
+    "Cell",
     "Diagnosis",
     "Evidence",
+    "Paper",
+    "Reproduction",
     "Verdict",
     "created",
     "environment",
     "folder_for",
+    "load_reproduction",
     "ours",
+    "plain",
     "plain_json",
     "read",
     "save_arrays",
     "staged",
+    "store_reproduction",
     "write",
 ]

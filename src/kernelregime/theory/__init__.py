@@ -15,6 +15,7 @@ from kernelregime.theory.dispersion import NtkMoments, ntk_moments, width_for_di
 from kernelregime.theory.dispersion_estimate import DispersionEstimate, dispersion_estimate
 from kernelregime.theory.dispersion_limits import dispersion_limit, printed_dispersion_limit, printed_ntk_moments
 from kernelregime.theory.gaussian import GaussianMoments, gaussian_moments
+from kernelregime.theory.matrix_sampler import NtkMatrixSample, sample_ntk_matrix
 from kernelregime.theory.mean_field import (
     FixedPoint,
     chi,
@@ -37,6 +38,7 @@ __all__ = [
     "FixedPoint",
     "GaussianMoments",
     "KernelSpectrum",
+    "NtkMatrixSample",
     "NtkMoments",
     "NtkSample",
     "Phase",
@@ -67,6 +69,7 @@ __all__ = [
     "printed_dispersion_limit",
     "printed_ntk_moments",
     "sample_ntk",
+    "sample_ntk_matrix",
     "simulated_dispersion",
     "variance_map",
     "variances",

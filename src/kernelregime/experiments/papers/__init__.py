@@ -1,0 +1,1 @@
+"""One package for each paper; an experiment for each row of its claims."""

@@ -1,0 +1,5 @@
+"""Experiments on "Neural Tangent Kernel Beyond the Infinite-Width Limit" (Seleznova and Kutyniok 2022)."""
+
+from kernelregime.experiments.papers.beyond_infinite_width import diagonal
+
+EXPERIMENTS = (diagonal.EXPERIMENT,)
