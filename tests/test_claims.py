@@ -75,3 +75,44 @@ def test_numbers_that_are_unknown_decide_nothing(predicted, mean, sem):
 def test_an_exact_measurement_is_compared_exactly(n):
     assert claim(1.0, 1.0, 0.0, n=n).verdict == "holds"
     assert claim(1.0, 1.0 + 1e-15, 0.0, n=n).verdict == "fails"
+
+
+def bound(relation, predicted, mean, sem, tolerance=0.0):
+    return Claim("source", "statement", predicted, Estimate(mean, sem, MANY), tolerance, relation)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sem", "verdict"),
+    [
+        (0.5, 0.1, "holds"),
+        (0.69, 0.1, "holds"),
+        (0.71, 0.1, "inconclusive"),
+        (1.29, 0.1, "inconclusive"),
+        (1.31, 0.1, "fails"),
+        (1.0, 0.0, "holds"),
+    ],
+)
+def test_a_bound_holds_or_fails_only_clear_of_its_standard_error(mean, sem, verdict):
+    assert bound("at most", 1.0, mean, sem).verdict == verdict
+    assert bound("at least", -1.0, -mean, sem).verdict == verdict
+
+
+def test_a_bound_may_leave_a_tolerance_too():
+    assert bound("at most", 1.0, 1.05, 0.01).verdict == "fails"
+    assert bound("at most", 1.0, 1.05, 0.01, tolerance=0.1).verdict == "holds"
+    assert bound("at least", 1.0, 0.95, 0.01, tolerance=0.1).verdict == "holds"
+
+
+def test_what_is_inconclusive_says_how_many_times_the_sample_would_decide():
+    undecided = bound("at most", 1.0, 0.9, 0.1)
+    assert undecided.more == pytest.approx(9.0, rel=1e-6)
+    enough = bound("at most", 1.0, 0.9, 0.1 / math.sqrt(undecided.more * 1.01))
+    assert (enough.verdict, enough.more) == ("holds", 1.0)
+    noisy = claim(1.0, 1.0, 0.5)
+    assert (noisy.verdict, noisy.more) == ("inconclusive", pytest.approx(2.25, rel=1e-6))
+    assert claim(1.0, 1.0, 0.5 / math.sqrt(noisy.more * 1.01)).verdict == "holds"
+
+
+def test_without_a_known_error_or_away_from_the_bound_nothing_says_how_many():
+    assert math.isnan(bound("at most", 1.0, 1.0, 0.1).more)
+    assert math.isnan(claim(1.0, 1.0, math.nan).more)

@@ -2,6 +2,8 @@ import pytest
 
 from kernelregime.cli.errors import failure
 
+COMMANDS = "diagnose, empirical, gallery, gram, kernel, phase, reproduce"
+
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
@@ -11,8 +13,14 @@ from kernelregime.cli.errors import failure
         (["diagnose", "--widht", "3"], "expected an option of kernelregime diagnose; got --widht; did you mean --width?"),
         (["kernel", "--points-trian", "3"], "expected an option of kernelregime kernel; got --points-trian; did you mean --points?"),
         (["phase", "--zzzzzz"], "expected an option of kernelregime phase; got --zzzzzz; see kernelregime phase --help"),
-        (["diagnos"], "expected one of the commands diagnose, empirical, gram, kernel, phase; got 'diagnos'; did you mean diagnose?"),
-        (["zzzzzz"], "expected one of the commands diagnose, empirical, gram, kernel, phase; got 'zzzzzz'; see kernelregime --help"),
+        (
+            ["diagnos"],
+            f"expected one of the commands {COMMANDS}; got 'diagnos'; did you mean diagnose?",
+        ),
+        (
+            ["zzzzzz"],
+            f"expected one of the commands {COMMANDS}; got 'zzzzzz'; see kernelregime --help",
+        ),
         (["--verbose"], "expected an option of kernelregime; got --verbose; see kernelregime --help"),
         (["--versoin"], "expected an option of kernelregime; got --versoin; did you mean --version?"),
         (["diagnose", "--jobs", "3"], "expected an option of kernelregime diagnose; got --jobs; see kernelregime diagnose --help"),

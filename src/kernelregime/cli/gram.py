@@ -12,6 +12,7 @@ import typer
 from kernelregime._checks import one_of
 from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
+from kernelregime.report.quantities import duration
 
 SUMMARY = "NTK or NNGP of any number of points, in a store that resumes."
 EXAMPLES = (
@@ -64,7 +65,7 @@ def gram(network: options.Network, points: options.Points, running: Running) -> 
         typer.echo(commands.conditioned(f"{kind.upper():<5}", report))
     if found.error > 0:
         typer.echo(f"quadrature error of the activation, relative: {found.error:.1e}")
-    typer.echo(f"kept in {running.store} after {_time(seconds)}; open it with kernelregime.grams.store.open({running.store!r})")
+    typer.echo(f"kept in {running.store} after {duration(seconds)}; open it with kernelregime.grams.store.open({running.store!r})")
 
 
 def _computed(problem: Any, running: Running) -> Any:
@@ -90,14 +91,8 @@ def _before(cost: Any, points: int, running: Running, dtype: str) -> str:
     kept = f", {cost.done} of them in the store already" if cost.done else ""
     return (
         f"{matrices}, {points} × {points} {dtype}: {cost.tiles} tiles of {cost.side} points{kept}; {shown(cost.bytes)} on the disk "
-        f"({shown(cost.free)} free); about {_time(cost.seconds)} of computing with one worker"
+        f"({shown(cost.free)} free); about {duration(cost.seconds)} of computing with one worker"
     )
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 command = commands.command(gram, options.Network, options.Points, Running, spoken=options.POINTS)

@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from kernelregime import __version__
-from kernelregime.cli import diagnose, empirical, gram, interrupts, kernel, options, phase, reproduce
+from kernelregime.cli import diagnose, empirical, gallery, gram, interrupts, kernel, options, phase, reproduce
 from kernelregime.cli.errors import UsageError, failure, usage
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command("kernel", short_help=kernel.SUMMARY, epilog=_end(_KERNELS, kernel.EX
 app.command("gram", short_help=gram.SUMMARY, epilog=_end(_KERNELS, gram.EXAMPLES))(gram.command)
 app.command("empirical", short_help=empirical.SUMMARY, epilog=_end(*empirical.EXAMPLES))(empirical.command)
 app.command("phase", short_help=phase.SUMMARY, epilog=_end(options.NAMED, phase.EXAMPLES))(phase.command)
+app.command("gallery", short_help=gallery.SUMMARY, epilog=gallery.EXAMPLES)(gallery.command)
 app.command("reproduce", short_help=reproduce.SUMMARY, epilog=reproduce.EXAMPLES)(reproduce.command)
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import fail
+from kernelregime._checks import counted, fail
 from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
+from kernelregime.report.quantities import duration
 
 SUMMARY = "Run the claims of a paper; each gets a verdict."
 EXAMPLES = (
@@ -37,7 +38,7 @@ def reproduce(running: Running) -> None:
     """Run claims of the papers at a scale, cell by cell, and give each its verdict."""
     from rich.console import Console
 
-    from kernelregime import experiments, report, results
+    from kernelregime import experiments, grams, report, results
 
     if running.catalogue:
         _show(experiments.experiments())
@@ -45,7 +46,10 @@ def reproduce(running: Running) -> None:
     if not running.claims:
         raise fail("a claim or a paper", "none", "name one; kernelregime reproduce --list shows them")
     chosen = {item.key: item for name in running.claims for item in experiments.find(name)}.values()
+    grams.engine(running.engine, running.workers)  # which refuses what is none before anything is said
     places = [experiments.place(item, running.scale, running.out) for item in chosen]
+    for at in places:
+        at.check(resume=running.resume, overwrite=running.overwrite)
     if not running.quiet:
         typer.echo(_before(places), err=True)
     found = []
@@ -82,19 +86,14 @@ def _run(at: Any, running: Running) -> Any:
 def _before(places: Sequence[Any]) -> str:
     cells = sum(len(at.experiment.plan(at.scale)) for at in places)
     seconds = sum(at.experiment.cost(at.scale) for at in places)
-    return f"{len(places)} claims, {cells} cells, about {_time(seconds)} on one core; results go to {places[0].folder.parent}"
+    sizes = f"{counted(len(places), 'claim')}, {counted(cells, 'cell')}"
+    return f"{sizes}, about {duration(seconds)} on one core; results go to {places[0].folder.parent}"
 
 
 def _line(result: Any) -> str:
     counts = {verdict: sum(claim.verdict == verdict for claim in result.claims) for verdict in ("holds", "fails", "inconclusive")}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{result.key}  {result.verdict} as printed ({told})  {_time(result.seconds)}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{result.key}  {result.verdict} as printed ({told})  {duration(result.seconds)}"
 
 
 def _show(every: Sequence[Any]) -> None:
@@ -105,7 +104,7 @@ def _show(every: Sequence[Any]) -> None:
     for name in ("claim", "paper", "what", "laptop", "paper's size"):
         table.add_column(name, no_wrap=name != "what")
     for item in every:
-        table.add_row(item.key, item.paper.name, item.title, _time(item.cost("laptop")), _time(item.cost("paper")))
+        table.add_row(item.key, item.paper.name, item.title, duration(item.cost("laptop")), duration(item.cost("paper")))
     Console().print(table)
 
 

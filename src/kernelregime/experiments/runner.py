@@ -62,6 +62,23 @@ class Place:
         """The cells that are stored."""
         return [cell for cell in self.experiment.plan(self.scale) if self.file(cell).exists()]
 
+    def check(self, *, resume: bool, overwrite: bool) -> bool:
+        """Whether a run goes on with what the folder holds. Raises: `InputError` where it would have to remove what it may not."""
+        found = sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
+        strange = [name for name in found if name not in (PLAN, CELLS, RESULT, ARRAYS) or (name != CELLS and not ours(self.folder / name))]
+        if strange:
+            got = f"{self.folder} with {strange[0]!r}"
+            raise fail("a folder of this experiment alone", got, "name another folder; nothing was written")
+        head = next((self.folder / name for name in (PLAN, RESULT) if name in found), None)
+        same = head is not None and json.loads(head.read_text(encoding="utf-8"))["digest"] == self.identity["digest"]
+        if not found or overwrite or (resume and same):
+            return bool(found) and not overwrite
+        what = "a result of other settings" if not same else "a finished result" if RESULT in found else f"{len(self.done())} cells done"
+        do = "give resume=True to go on with it or keep it, or overwrite=True to begin anew"
+        raise fail(
+            "a new folder", f"{self.folder} with {what}", do if same else "give overwrite=True to begin anew, or name another folder"
+        )
+
     def finished(self) -> Reproduction | None:
         """The result of this very run, where it stands already."""
         if not (self.folder / RESULT).is_file():
@@ -100,29 +117,13 @@ def reproduce(
     with held(at.folder):
         if resume and not overwrite and (finished := at.finished()):
             return finished
-        _claim_folder(at, resume, overwrite)
+        if not at.check(resume=resume, overwrite=overwrite):
+            shutil.rmtree(at.folder, ignore_errors=True)
         with created(at.folder / CELLS):
             if not (at.folder / PLAN).exists():
                 _write(at.folder / PLAN, plain_json(at.identity | {"environment": environment()}))
             _run_missing(at, run, progress)
             return _collected(at, time.perf_counter() - start)
-
-
-def _claim_folder(at: Place, resume: bool, overwrite: bool) -> None:
-    """Leave in the folder what this run goes on with, and nothing else; `InputError` for what is not to be removed."""
-    found = sorted(path.name for path in at.folder.iterdir()) if at.folder.exists() else []
-    if not found:
-        return
-    strange = [name for name in found if name not in (PLAN, CELLS, RESULT, ARRAYS) or (name != CELLS and not ours(at.folder / name))]
-    if strange:
-        raise fail("a folder of this experiment alone", f"{at.folder} with {strange[0]!r}", "name another folder; nothing was written")
-    same = (at.folder / PLAN).exists() and json.loads((at.folder / PLAN).read_text(encoding="utf-8"))["digest"] == at.identity["digest"]
-    if resume and same and not overwrite:
-        return
-    if not overwrite:
-        what = "a finished result" if RESULT in found else f"{len(at.done())} cells of a run that was stopped" if same else "another run"
-        raise fail("a new folder", f"{at.folder} with {what}", "give --resume to go on or keep it, or --overwrite to begin anew")
-    shutil.rmtree(at.folder)
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _told(at: Place, failed: Sequence[Cell]) -> str:
     cause = first.read_text(encoding="utf-8").strip().splitlines()[-1]
     return (
         f"expected every cell of {at.experiment.key} to run; got {len(failed)} that failed {TRIES} times, the first of them "
-        f"{failed[0].name!r} ({cause}); see {first}; the others are stored, --resume tries these again"
+        f"{failed[0].name!r} ({cause}); see {first}; the others are stored, resume=True (--resume) tries these again"
     )
 
 

@@ -44,9 +44,9 @@ def html(diagnosis: Diagnosis) -> str:
     environment.filters |= {"plain": plain, "sentence": sentence}
     stored = diagnosis.to_json()
     todo, already = ([item.text for item in diagnosis.verdict.advice if item.satisfied is so] for so in (False, True))
-    return environment.from_string(_resource("page.html.jinja")).render(
+    return environment.from_string(resource("page.html.jinja")).render(
         {key: stored[key] for key in ("verdict", "config", "thresholds", "environment", "seconds", "schema")},
-        css=_resource("page.css"),
+        css=resource("page.css"),
         light=variables(LIGHT),
         dark=variables(DARK),
         headline=headline(stored["config"]),
@@ -75,7 +75,8 @@ def write(diagnosis: Diagnosis, folder: str | os.PathLike[str], *, overwrite: bo
     return path
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of a file beside this module."""
     return importlib.resources.files("kernelregime.report").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -69,3 +69,12 @@ def share(value: float, whole: str) -> str:
 def counted(count: object, singular: str, plural: str = "") -> str:
     """A count with its noun: 1 output, 2 outputs."""
     return f"{count} {singular if count == 1 else plural or singular + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    if seconds < 120:
+        return f"{number(seconds, 2)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

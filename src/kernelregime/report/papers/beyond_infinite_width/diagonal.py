@@ -8,7 +8,7 @@ from kernelregime.report.palette import LIGHT
 from kernelregime.report.papers.frames import Drawing, note, panels, points, scale_of, shades
 from kernelregime.results import Reproduction
 
-LIMITS = (("chaotic", 3.0, "feature"), ("edge of chaos", 2.0, "near"), ("ordered", 1.0, "kernel"))
+LIMITS = (("chaotic", 3.0, "feature"), ("edge", 2.0, "near"), ("ordered", 1.0, "kernel"))
 
 
 def dispersion(result: Reproduction) -> list[Drawing]:

@@ -1,0 +1,110 @@
+"""Every experiment at smoke scale, and the results that are kept in the repository."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelregime import experiments
+from kernelregime._checks import InputError
+from kernelregime.report.canvas import svg
+from kernelregime.report.papers import drawings
+from kernelregime.results import load_reproduction
+
+KEPT = Path(__file__).parents[2] / "reproduced"
+EVERY = experiments.experiments()
+SIZE = 10_000_000  # bytes of all kept results together
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch):
+    if "KERNELREGIME_DATA" not in os.environ and not (Path(__file__).parents[3] / "shared" / "data").is_dir():
+        pytest.skip("no real data: set KERNELREGIME_DATA")
+
+
+@pytest.mark.parametrize("experiment", EVERY, ids=lambda item: item.key)
+def test_an_experiment_runs_judges_and_draws_at_smoke_scale(experiment, tmp_path):
+    found = experiments.reproduce(experiment, "smoke", folder=tmp_path)
+    assert found.claims
+    assert {claim.origin for claim in found.claims} & {"printed", "corrected"}
+    for arrays in found.arrays.values():
+        assert all(value.dtype != object for value in arrays.values())
+    back = load_reproduction(tmp_path / "smoke" / experiment.key)
+    assert experiments.judged(experiment, back).claims == found.claims
+    drawn = drawings(back)
+    assert bool(drawn) == bool(experiment.figures)
+    for item in drawn:
+        assert item.caption
+        assert svg(item.figure, label=item.name).startswith("<svg")
+
+
+def test_keys_are_unique_and_papers_tell_who_wrote_them():
+    assert len({item.key for item in EVERY}) == len(EVERY)
+    assert all(item.paper.title and item.paper.citation and item.statement and item.source for item in EVERY)
+
+
+@pytest.mark.parametrize("experiment", EVERY, ids=lambda item: item.key)
+def test_plans_have_one_seed_a_cell_and_grow_with_the_scale(experiment):
+    costs = []
+    for scale in experiments.SCALES:
+        cells = experiment.plan(scale)
+        assert len({cell.name for cell in cells}) == len(cells)
+        assert all(cell.name == Path(cell.name).name for cell in cells)
+        costs.append(experiment.cost(scale))
+    assert costs[0] < costs[1] <= 240
+    assert costs[1] <= costs[2]
+
+
+def test_names_stand_for_experiments_and_others_are_refused():
+    assert [item.key for item in experiments.find("b1")] == ["B1"]
+    assert experiments.find("all") == EVERY
+    assert experiments.find("beyond_infinite_width") == experiments.experiments("beyond_infinite_width")
+    with pytest.raises(InputError, match=r"B1.*'Z9'.*--list"):
+        experiments.find("Z9")
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return {path.parent.name: load_reproduction(path.parent) for path in sorted(KEPT.rglob("result.json"))}
+
+
+def test_a_result_of_every_experiment_is_kept_and_they_are_small(kept):
+    assert sorted(kept) == sorted(item.key for item in EVERY)
+    assert sum(path.stat().st_size for path in KEPT.rglob("*") if path.is_file()) <= SIZE
+
+
+@pytest.mark.parametrize("experiment", EVERY, ids=lambda item: item.key)
+def test_kept_results_are_of_these_settings_and_judged_as_today(experiment, kept):
+    found = kept[experiment.key]
+    assert (found.version, found.digest) == (experiment.version, experiment.digest("laptop"))
+    assert (found.title, found.statement, found.source, found.choices) == (
+        experiment.title,
+        experiment.statement,
+        experiment.source,
+        experiment.choices,
+    )
+    for claim, again in zip(found.claims, experiments.judged(experiment, found).claims, strict=True):
+        assert (claim.statement, claim.source, claim.origin, claim.relation) == (
+            again.statement,
+            again.source,
+            again.origin,
+            again.relation,
+        )
+        np.testing.assert_allclose(
+            [claim.predicted, claim.measured.mean, claim.measured.sem],
+            [again.predicted, again.measured.mean, again.measured.sem],
+            rtol=1e-6,
+        )
+        assert claim.verdict == again.verdict
+
+
+@pytest.mark.parametrize("experiment", EVERY, ids=lambda item: item.key)
+def test_a_kept_cell_is_what_the_code_computes(experiment, kept):
+    cell = min(kept[experiment.key].cells, key=lambda cell: cell.seconds)
+    again = experiment.run(seed=cell.seed, **cell.params)
+    stored = kept[experiment.key].arrays[cell.name]
+    assert sorted(again) == sorted(stored)
+    for name, value in again.items():
+        scale = float(np.max(np.abs(stored[name]), initial=0.0)) if np.issubdtype(stored[name].dtype, np.number) else 0.0
+        np.testing.assert_allclose(value, stored[name], rtol=1e-5, atol=1e-6 * scale)

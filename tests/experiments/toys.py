@@ -1,0 +1,51 @@
+"""Experiments for the tests of what runs them: cheap cells of a module, which other processes can import."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from kernelregime.claims import Claim, Estimate
+from kernelregime.experiments import Experiment
+from kernelregime.results import Paper
+
+PAPER = Paper("toys", "On Toys", "No one, never")
+
+
+def run(*, size, log, fails="", waits=0.0, kills="", seed):
+    """Normal numbers; notes each call; fails while the file `fails` is there, waits, or ends its process once."""
+    with Path(log).open("a") as file:
+        file.write(f"{size}\n")
+    time.sleep(waits)
+    if kills and not Path(kills).exists():
+        Path(kills).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fails and Path(fails).exists():
+        raise ValueError(f"no luck with {size}")
+    return {"values": np.random.default_rng(seed).normal(size=size), "size": size}
+
+
+def claims(measured):
+    return [
+        Claim("eq. 1", f"mean of {given['size']}", 0.0, Estimate.of(arrays["values"]), origin="ours") for given, arrays in measured.where()
+    ]
+
+
+def experiment(log, *, sizes=(3, 4, 5), version=1, **options):
+    """Cells by size; `options` of a size: its own arguments of `run`."""
+    special = options.pop("special", {})
+    cells = {f"n{size}": {"size": size, "log": str(log), **options, **special.get(size, {})} for size in sizes}
+    return Experiment(
+        key="X1",
+        paper=PAPER,
+        title="Toys",
+        statement="They have mean zero.",
+        source="section 1",
+        cells=lambda _: cells,
+        run=run,
+        claims=claims,
+        seconds=lambda **_: 2.0,
+        version=version,
+    )
