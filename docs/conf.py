@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
 import re
+from pathlib import Path
 
 from kernelregime import __version__
 
@@ -30,6 +31,15 @@ def _literal(app, what, name, obj, options, lines):
         )
 
 
+def _gallery(app, error):
+    """Beside the pages, the gallery of the results that are kept in the repository."""
+    if error is None and app.builder.name == "html":
+        from kernelregime.report import gallery
+
+        gallery.write(gallery.found_in(Path(__file__).parents[1] / "reproduced"), Path(app.outdir) / "gallery", overwrite=True)
+
+
 def setup(app):
-    """Register the hook."""
+    """Register the hooks."""
     app.connect("autodoc-process-docstring", _literal)
+    app.connect("build-finished", _gallery)

@@ -147,7 +147,7 @@ def test_layers_of_a_symmetric_kernel_in_tiles_are_those_of_the_whole():
         assert all(close(small[name], large[name]) for name in ("0", "2", "4"))
 
 
-def test_parameters_of_the_module_itself_belong_to_the_layer_without_a_name():
+def test_parameters_of_the_module_itself_have_parts_of_their_own():
     class Scaled(nn.Module):
         def __init__(self):
             super().__init__()
@@ -157,7 +157,7 @@ def test_parameters_of_the_module_itself_belong_to_the_layer_without_a_name():
             return torch.tanh(self.inner[0](x)) * self.scale
 
     found = empirical.ntk(Scaled(), points(POINT, 3, 1), by_layer=True)
-    assert list(found) == ["", "inner.0"]
+    assert list(found) == ["scale", "inner.0"]
 
 
 def test_tied_parameter_is_counted_once_with_all_its_uses():
