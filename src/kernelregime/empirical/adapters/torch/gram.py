@@ -48,7 +48,8 @@ def ntk(
 
     A copy of the module is evaluated, in eval mode and in `dtype`, on the device of its parameters; buffers are held. `output`: as in
     `empirical.ntk`; "pseudo" is the kernel of Σ_o f_o/√O, (N1, N2). `by_layer`: a dict, by the dotted names of the modules that hold
-    trained parameters (a parameter of the module itself: its own; of a tied one, the first that holds it), of kernels that add up to the whole.
+    trained parameters (of a tied one, the first; its own name for a parameter of the module itself), of kernels that add up to the
+    whole.
     `method`: "jacobian", gradients of each point, by `torch.func.vmap` or, where that refuses or errs, one by one with
     `torch.autograd.grad`; for the trace and the diagonal, of fewer outputs at one time where memory asks for it. "structured" is the
     same: torch gives no program to take apart. "products": the gradient of one output, then the derivative of all others along it, in
