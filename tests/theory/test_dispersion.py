@@ -38,6 +38,25 @@ def test_moments_agree_with_dense_networks_within_four_standard_errors(widths, s
         assert abs(values.mean() - exact) <= 4 * values.std(ddof=1) / math.sqrt(values.size)
 
 
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("widths", "sigma_w2"), [((8, 16, 16, 16, 10), 2.0), ((4, 12, 6, 9, 5), 1.4), ((3, 5, 7, 4), 3.0)])
+def test_the_mean_over_outputs_has_the_moments_of_dense_networks(widths, sigma_w2, case):
+    standard, bias = CASES[case]
+    draws = sampled_ntk(widths, sigma_w2, 40000, standard=standard, biases=bias is not None, seed=12)
+    found, one = (ntk_moments(widths, sigma_w2=sigma_w2, outputs=outputs, **arguments(case)) for outputs in ("mean", "one"))
+    assert found.log_mean == one.log_mean
+    sem = np.std(draws**2, ddof=1) / math.sqrt(draws.size)
+    assert abs(np.mean(draws**2) - found.second) <= 4 * sem
+    assert abs(np.mean(draws**2) - one.second) > 4 * sem  # which varies more
+
+
+def test_the_mean_over_one_output_is_that_output_and_over_many_of_a_deep_network_is_finite():
+    net = {"sigma_w2": 2.0, "sigma_b2": 0.0, "parameterization": "standard"}
+    assert ntk_moments((3, *[6] * 9, 1), outputs="mean", **net) == ntk_moments((3, *[6] * 9, 1), **net)
+    deep, one = (ntk_moments((10, *[50] * 20_000, 7), outputs=outputs, **net).log_dispersion for outputs in ("mean", "one"))
+    assert one - math.log(7) < deep < one  # the mean of 7 has at least a seventh of the second moment
+
+
 def test_layers_without_an_active_unit_are_counted_as_dense_networks_show():
     widths, exact = (2, 2, 2, 2, 1), ntk_moments((2, 2, 2, 2, 1), sigma_w2=2.0, sigma_b2=0.0, parameterization="standard")
     draws = sampled_ntk(widths, 2.0, 200000, standard=True, biases=True, seed=5, chunk=50000)

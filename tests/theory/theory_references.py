@@ -155,7 +155,8 @@ def sampled_ntk(
     inputs: np.ndarray | None = None,
     chunk: int = 4000,
 ) -> np.ndarray:
-    """Θ(x, x'), shape (draws,), of dense ReLU networks with Gaussian weights and zero biases, by forward and backward passes.
+    """Θ(x, x'), shape (draws,), of dense ReLU networks with Gaussian weights and zero biases, by forward and backward
+    passes; the mean over outputs.
 
     `inputs`: (2, n_0), or None for one input of unit norm, with x = x'.
     """
@@ -165,7 +166,8 @@ def sampled_ntk(
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
         weights = [rng.standard_normal((size, m, n)) * math.sqrt(sigma_w2 / n) for n, m in itertools.pairwise(widths)]
-        found.append(_ntk(weights, pair, sigma_w2, standard, biases))
+        rows = [[*weights[:-1], weights[-1][:, [output]]] for output in range(widths[-1])]
+        found.append(np.mean([_ntk(given, pair, sigma_w2, standard, biases) for given in rows], axis=0))
     return np.concatenate(found)
 
 

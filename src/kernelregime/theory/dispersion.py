@@ -10,11 +10,14 @@ and two layers l1 < l2 are tied by the masked product M of what lies between the
 (a^{l2-1-l1} n_{l2-1}/2)² these start as (1 + 1/n, 2/n), n = n_{l1}, and every layer k multiplies them by the matrix
 [[1 + 1/n_k, 4/n_k], [2/n_k, 1 + 3/n_k]], whose eigenvalues are 1 + 5/n_k and 1 - 1/n_k. Dividing by 1 + 5/n_k keeps all sums in
 range; what grows is carried as logarithms.
+
+Of n_L outputs, the δ of all are a matrix with n_L rows, and the same two numbers of it follow the same recursion from (n_L², n_L) at the
+output down: E‖δ^l‖_F⁴ stands in the place of E|δ^l|⁴ for the trace of the NTK over outputs.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,13 +27,14 @@ from scipy.special import logsumexp
 from kernelregime._checks import fail, integer, one_of, real
 
 Parameterization = Literal["ntk", "standard"]
+Outputs = Literal["one", "mean"]
 _LOOKED_AT = 33  # widths beyond the first answer at which a dispersion that need not be monotone is looked at
 WIDEST = 10**9  # widths that are looked for end here: beyond, a dispersion's distance from 1 is lost in rounding
 
 
 @dataclass(frozen=True)
 class NtkMoments:
-    """Moments of Θ(x, x) over random initializations, for one output.
+    """Moments of Θ(x, x) over random initializations.
 
     `log_mean` = log E Θ, `log_second` = log E Θ², `log_dispersion` = log(E Θ²/(E Θ)²).
     """
@@ -66,13 +70,16 @@ def _exp(x: float) -> float:
 
 @dataclass(frozen=True)
 class Setting:
-    """A checked network: widths n_0 … n_{L-1}, a = σ_w²/2, weights κ_l of the layers' terms, whether zero biases are trained, |x|²."""
+    """A checked network: widths n_0 … n_{L-1}, a = σ_w²/2, weights κ_l of the layers' terms, whether zero biases are trained, |x|², and
+    over how many outputs the NTK is the mean.
+    """
 
     widths: np.ndarray
     log_a: float
     kappa: np.ndarray
     biases: bool
     input_norm2: float
+    outputs: int = 1
 
     @property
     def depth(self) -> int:
@@ -122,11 +129,12 @@ def ntk_moments(
     parameterization: Parameterization = "ntk",
     input_norm2: float = 1.0,
     activation: str = "relu",
+    outputs: Outputs = "one",
 ) -> NtkMoments:
     """Exact E Θ(x, x), E Θ(x, x)² and their ratio, the dispersion, of a finite ReLU network at initialization; O(L), any depth.
 
-    `widths` = (n_0, ..., n_L): inputs, L - 1 hidden layers, outputs. The law is that of one output's NTK, whatever n_L (the mean
-    over several outputs varies less). W_ij ~ N(0, σ_w²/n_{l-1}); `input_norm2` = |x|².
+    `widths` = (n_0, ..., n_L): inputs, L - 1 hidden layers, outputs. `outputs`: of "one", or of their "mean", tr Θ(x, x)/n_L, which
+    has the same mean and varies less. W_ij ~ N(0, σ_w²/n_{l-1}); `input_norm2` = |x|².
     `sigma_b2`: None (no biases) or 0 (biases start at zero; trained, they add Θ_b in the `standard` parameterization; in `ntk`,
     b = σ_b β, they add nothing).
     `standard`: W itself is trained, so that Θ grows with width; `ntk`: every layer's term is multiplied by σ_w²/n_{l-1}.
@@ -140,6 +148,8 @@ def ntk_moments(
     net = setting(
         widths, sigma_w2=sigma_w2, sigma_b2=sigma_b2, parameterization=parameterization, input_norm2=input_norm2, activation=activation
     )
+    if one_of("outputs", outputs, ("one", "mean")) == "mean":
+        net = replace(net, outputs=int(widths[-1]))
     log_mean = _log_mean(net)
     log_second = _log_second(net)
     return NtkMoments(log_mean + net.scale, log_second + 2 * net.scale, max(log_second - 2 * log_mean, 0.0))
@@ -165,22 +175,37 @@ def _log_mean(net: Setting) -> float:
     return float(np.logaddexp(weights, logsumexp(net.log_errors + alive)))
 
 
+def _log_errors_squared(net: Setting) -> np.ndarray:
+    """The logarithms of E‖δ^l‖_F⁴/n_L² for l = 1 … L, in units of a^{2(L-l)}: of X(l, L) for one output."""
+    growth = log_growth(net.widths)
+    logs = growth[-1] - growth
+    if net.outputs == 1:
+        return logs
+    p, r = 1.0, 1 / net.outputs
+    for layer, width in reversed(list(enumerate(net.widths[1:].tolist()))):
+        e = 1 / width
+        p, r = ((1 + e) * p + 4 * e * r) / (1 + 5 * e), (2 * e * p + (1 + 3 * e) * r) / (1 + 5 * e)
+        logs[layer] += math.log(p)
+    return logs
+
+
 def _log_second(net: Setting) -> float:
     """The logarithm of E Θ², squared scale taken out: weights squared, twice weights by biases, biases squared."""
-    growth = log_growth(net.widths)
-    squared = float(np.sum(net.kappa * (net.kappa + 2 * tied(net.widths, net.kappa))))
+    growth, backward = log_growth(net.widths), _log_errors_squared(net)
+    through = np.exp(growth + backward - growth[-1])  # of the pair of passes that meet in a layer; 1 for one output
+    squared = float(np.sum(through * net.kappa * (net.kappa + 2 * tied(net.widths, net.kappa))))
     weights = 2 * net.log_weights + float(growth[-1]) + math.log(squared)
     if not net.biases:
         return weights
     logs = net.log_errors + growth[-1] - growth  # of a^{L-l} X(l, L); the largest is taken out
     top = float(logs.max())
     u = np.exp(logs - top)
-    crossed = float(np.sum(u * np.cumsum(net.kappa)) + np.sum(net.kappa * tied(net.widths, u)))
+    crossed = float(np.sum(through * u * np.cumsum(net.kappa)) + np.sum(through * net.kappa * tied(net.widths, u)))
     both = math.log(2) + net.log_weights + top + math.log(crossed)
-    return float(logsumexp([weights, both, _log_bias_second(net, growth)]))
+    return float(logsumexp([weights, both, _log_bias_second(net, backward)]))
 
 
-def _log_bias_second(net: Setting, growth: np.ndarray) -> float:
+def _log_bias_second(net: Setting, backward: np.ndarray) -> float:
     """The logarithm of E Θ_b² = Σ_l E|δ^l|⁴ + 2 Σ_{l1<l2} a^{l2-l1} E|δ^{l2}|⁴, squared scale taken out."""
     alive = np.exp(_log_alive(net.widths))
     own = np.append(alive[:-1], 1.0)
@@ -193,7 +218,7 @@ def _log_bias_second(net: Setting, growth: np.ndarray) -> float:
         a = math.exp(net.log_a)
         before = np.concatenate([[0.0], lfilter([a], [1, -a], alive[:-1])])
         terms = 2 * errors + np.log(own + 2 * before)
-    return float(logsumexp(terms + growth[-1] - growth))
+    return float(logsumexp(terms + backward))
 
 
 def _log(x: np.ndarray) -> np.ndarray:
