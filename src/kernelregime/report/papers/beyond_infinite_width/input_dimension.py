@@ -37,7 +37,7 @@ def dispersion(result: Reproduction) -> list[Drawing]:
         legend(figure, axes)
     caption = (
         "Limit of the dispersion of Θ(x, x) against depth over width at the edge of chaos, by α₀ = n₀/M (colours), and in the chaotic "
-        f"phase (black): corrected (solid), as printed (dotted), and networks of width {width} (points, one standard error). The paper draws its "
-        "printed limits alone."
+        f"phase (black): corrected (solid), as printed (dotted), and networks of width {width} (points, one standard error). The "
+        "paper draws its printed limits alone."
     )
     return [Drawing("Figure 5", caption, figure)]
