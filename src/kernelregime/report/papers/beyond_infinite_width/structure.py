@@ -58,7 +58,7 @@ def _curves(result: Reproduction) -> Any:
             spread(axes, times, (arrays["theta_c"] / arrays["theta_d"]).T, colour)
             spread(axes, times, (arrays["theta_n"] / arrays["theta_d"]).T, colour, line="--")
             axes.set_ylim(0, 1.02)
-            note(axes, f"{letter}) Θ̄_c/Θ̄_d and Θ̄_n/Θ̄_d, σ_w² = {number(weight)}")
+            note(axes, f"{letter}) σ_w² = {number(weight)}: Θ̄_c/Θ̄_d; dashed: Θ̄_n/Θ̄_d")
         for axes, name in zip(rows, ("a) test loss", "b) train loss"), strict=False):
             log_axis(axes, "y")
             note(axes, name)
