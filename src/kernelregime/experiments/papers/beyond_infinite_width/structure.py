@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kernelregime import observables
@@ -108,9 +109,10 @@ def _probe(f: Callable[..., Any], given: Dataset, networks: int) -> Callable[[in
     """What is looked at on the way, a number for each network; `kernel`, of the first of each σ_w², the points by class."""
     assert given.labels_train is not None
     chosen = np.concatenate([np.flatnonzero(given.labels_train == label)[:PER_CLASS] for label in range(len(given.classes))])
-    x, x_test, labels, targets = given.x_train[chosen], given.x_test, given.labels_train[chosen], given.y_train[chosen]
-    kernels = jax.jit(jax.vmap(lambda params: ntk_function(f)(params, np.float32(x))))
-    outputs = jax.jit(jax.vmap(lambda params: f(params, np.float32(x_test))))
+    x, x_test = jnp.asarray(given.x_train[chosen], jnp.float32), jnp.asarray(given.x_test, jnp.float32)
+    labels, targets = given.labels_train[chosen], given.y_train[chosen]
+    kernels = jax.jit(jax.vmap(lambda params: ntk_function(f)(params, x)))
+    outputs = jax.jit(jax.vmap(lambda params: f(params, x_test)))
 
     def probe(step: int, params: Any) -> dict[str, np.ndarray]:
         theta = np.asarray(kernels(params), np.float64)
