@@ -15,6 +15,7 @@ from kernelregime.theory.dispersion import NtkMoments, ntk_moments, width_for_di
 from kernelregime.theory.dispersion_estimate import DispersionEstimate, dispersion_estimate
 from kernelregime.theory.dispersion_limits import dispersion_limit, printed_dispersion_limit, printed_ntk_moments
 from kernelregime.theory.gaussian import GaussianMoments, gaussian_moments
+from kernelregime.theory.layer_ratios import layer_ratio_product, layer_ratio_skewness, printed_layer_ratio_product
 from kernelregime.theory.matrix_sampler import NtkMatrixSample, sample_ntk_matrix
 from kernelregime.theory.mean_field import (
     FixedPoint,
@@ -57,6 +58,8 @@ __all__ = [
     "fixed_points",
     "gaussian_moments",
     "kernel_spectrum",
+    "layer_ratio_product",
+    "layer_ratio_skewness",
     "normalized_ntk",
     "normalized_ntk_limit",
     "ntk_gap_asymptotics",
@@ -67,6 +70,7 @@ __all__ = [
     "phase_diagram",
     "predictor_limit",
     "printed_dispersion_limit",
+    "printed_layer_ratio_product",
     "printed_ntk_moments",
     "sample_ntk",
     "sample_ntk_matrix",

@@ -1,5 +1,5 @@
 """Experiments on "Neural Tangent Kernel Beyond the Infinite-Width Limit" (Seleznova and Kutyniok 2022)."""
 
-from kernelregime.experiments.papers.beyond_infinite_width import diagonal
+from kernelregime.experiments.papers.beyond_infinite_width import diagonal, estimators, layer_ratios
 
-EXPERIMENTS = (diagonal.EXPERIMENT,)
+EXPERIMENTS = (diagonal.EXPERIMENT, estimators.EXPERIMENT, layer_ratios.EXPERIMENT)
