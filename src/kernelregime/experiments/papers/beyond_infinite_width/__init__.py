@@ -1,5 +1,10 @@
 """Experiments on "Neural Tangent Kernel Beyond the Infinite-Width Limit" (Seleznova and Kutyniok 2022)."""
 
-from kernelregime.experiments.papers.beyond_infinite_width import diagonal, estimators, layer_ratios
+from kernelregime.experiments.papers.beyond_infinite_width import diagonal, estimators, layer_ratios, off_diagonal_dispersion
 
-EXPERIMENTS = (diagonal.EXPERIMENT, estimators.EXPERIMENT, layer_ratios.EXPERIMENT)
+EXPERIMENTS = (
+    diagonal.EXPERIMENT,
+    off_diagonal_dispersion.EXPERIMENT,
+    estimators.EXPERIMENT,
+    layer_ratios.EXPERIMENT,
+)
