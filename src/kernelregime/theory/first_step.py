@@ -1,19 +1,23 @@
-"""The first step of gradient descent on one sample: what it does to the NTK of that sample, on average and to first order in its rate.
+"""The first step of gradient descent on one sample: what it does to the NTK of that sample, on average and as far as Θ is differentiable.
 
 ReLU, one output, zero biases, loss (f - y)²/2 on the sample x; f, δ^l and x^l as in `ntk_moments`. A step of rate η moves Θ(x, x) by
--η (f - y) D + O(η²), D the derivative of Θ along ∇f. On one input the network has the law of a linear one whose units are masked by
-fair coins. There, with the masked product J of layers m … l-1 (so that x^{l-1} = J h^m and δ^m = Jᵀ W^lᵀ δ^l) and what a unit of h^m
-moves by, c_m δ^m with c_m = s_m²|x^{m-1}|² (+ 1 with trained biases),
+-η (f - y) D while no unit switches, D the derivative of Θ along ∇f. On one input the network has the law of a linear one whose units are
+masked by fair coins. There, with the masked product J of layers m … l-1 (so that x^{l-1} = J h^m and δ^m = Jᵀ W^lᵀ δ^l) and what a unit
+of h^m moves by, c_m δ^m with c_m = s_m²|x^{m-1}|² (+ 1 with trained biases),
 
     D = 4 Σ_{m<l} c_m s_l² |δ^l|² x^{l-1}·J δ^m,    s = 1 (`standard`) or s_l² = σ_w²/n_{l-1} (`ntk`):
 
 |x^{l-1}|² changes with W^m as |δ^m|² does with W^l. Of h^m and W^lᵀ δ^l, independent Gaussian vectors, f x^{l-1}·Jδ^m is a form of degree
 two in each, whose mean is E tr((JJᵀ)²) up to their variances: the second component of the recursion of `ntk_moments`. So
 
-    E ΔΘ = -4η Σ_{m<l} s_l² (a^{l-m})² n_{l-1}/n_{m-1} r(m, l) E|δ^l|⁴ E[c_m |x^{m-1}|²],
+    E[-η (f - y) D] = -4η Σ_{m<l} s_l² (a^{l-m})² n_{l-1}/n_{m-1} r(m, l) E|δ^l|⁴ E[c_m |x^{m-1}|²],
 
 negative whatever the targets (f D is even in the weights of the last layer, D is odd), with r(m, l) = (0, 1)·Π_{k=m}^{l-1} A_k (1, 0)ᵀ,
 A_k = [[1 + 1/n_k, 4/n_k], [2/n_k, 1 + 3/n_k]].
+
+Units that switch make Θ jump. A share of them of order η E|f - y| does so in any step, most of them off: that lowers E Θ as well, by an
+amount of the same order in η, which no derivative shows and which is not counted here. For y = 0 it is small in wide networks, whose f
+is of order 1/√M; for y of order one, and in the ordered phase, it may prevail.
 """
 
 import math
@@ -29,7 +33,7 @@ from kernelregime.theory.dispersion_limits import second_remainder
 
 @dataclass(frozen=True)
 class FirstStep:
-    """The mean change of Θ(x, x), over its rate: `log_change` = log(-E ΔΘ/η), -inf where nothing changes; `log_mean` = log E Θ."""
+    """The mean change of Θ(x, x) over η, by its derivative: `log_change` = log(-E ΔΘ/η), -inf if nothing changes; `log_mean` = log E Θ."""
 
     log_change: float
     log_mean: float
@@ -54,10 +58,10 @@ def first_step(
     input_norm2: float = 1.0,
     activation: str = "relu",
 ) -> FirstStep:
-    """E ΔΘ(x, x)/η in the first step of gradient descent on (x, y), to first order in η, exactly for finite ReLU networks; O(L).
+    """The mean of dΘ(x, x)/dη at the first step of gradient descent on (x, y), exactly for finite ReLU networks; O(L).
 
-    Loss (f(x) - y)²/2, any y independent of the weights. Arguments as in `ntk_moments`; with trained biases (`standard`, `sigma_b2` = 0)
-    these move as well.
+    The mean of the derivative: units that switch in the step are not counted (see the top of this module). Loss (f(x) - y)²/2, any y
+    independent of the weights. Arguments as in `ntk_moments`; with trained biases (`standard`, `sigma_b2` = 0) these move as well.
     Returns: a `FirstStep`. Raises: `InputError` for bad input, other activations, and sigma_b2 > 0.
     Source: the sum at the top of this module; Seleznova and Kutyniok 2022, theorem 4.1, has its limits.
 
