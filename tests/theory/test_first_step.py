@@ -46,12 +46,10 @@ def dense_rates(widths, sigma_w2, draws, *, standard, biases, target, seed):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(
-    ("widths", "sigma_w2", "target"), [((3, 6, 1), 2.0, 0.0), ((4, 7, 5, 8, 1), 1.2, 0.0), ((5, 6, 6, 6, 1), 2.6, 1.0)]
-)
+@pytest.mark.parametrize(("widths", "sigma_w2", "target"), [((3, 6, 1), 2.0, 0.0), ((4, 7, 5, 8, 1), 1.2, 1.0)])
 def test_the_mean_change_agrees_with_differentiated_networks_within_four_standard_errors(widths, sigma_w2, target, case):
     standard, bias = CASES[case]
-    rates = -dense_rates(widths, sigma_w2, 60_000, standard=standard, biases=bias is not None, target=target, seed=7)
+    rates = -dense_rates(widths, sigma_w2, 20_000, standard=standard, biases=bias is not None, target=target, seed=7)
     found = first_step(widths, sigma_w2=sigma_w2, sigma_b2=bias, parameterization="standard" if standard else "ntk")
     assert found.change < 0
     assert abs(rates.mean() - found.change) <= 4 * rates.std(ddof=1) / math.sqrt(rates.size)
@@ -101,7 +99,7 @@ def test_a_linear_model_keeps_its_kernel_and_depth_does_not_overflow():
 @pytest.mark.parametrize(("sigma_w2", "bias"), [(2.0, None), (2.0, 0.0), (3.0, 0.0), (1.0, None)])
 @pytest.mark.parametrize("ratio", [0.1, 0.5])
 def test_wide_networks_come_near_the_limit(ratio, sigma_w2, bias):
-    width = 20_000
+    width = 5000
     depth, alpha = round(ratio * width), 0.5
     found = first_step((round(alpha * width), *[width] * (depth - 1), 1), sigma_w2=sigma_w2, sigma_b2=bias, parameterization="standard")
     log_units = (depth - 1) * math.log(sigma_w2 / 2) + math.log(depth)

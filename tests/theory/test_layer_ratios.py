@@ -25,7 +25,7 @@ def dense_products(inputs, hidden, draws, seed):
 
 @pytest.mark.parametrize("hidden", [(4,), (5, 3), (4, 8, 6), (8, 8, 8, 8)])
 def test_products_of_layer_ratios_agree_with_dense_networks_within_four_standard_errors(hidden):
-    found = dense_products(3, hidden, 40_000, seed=len(hidden))
+    found = dense_products(3, hidden, 20_000, seed=len(hidden))
     exact = layer_ratio_product(hidden)[-1]
     assert abs(found.mean() - exact) <= 4 * found.std(ddof=1) / math.sqrt(found.size)
 
