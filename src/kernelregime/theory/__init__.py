@@ -14,7 +14,9 @@ from kernelregime.theory.diagrams import PhaseDiagram, phase_diagram
 from kernelregime.theory.dispersion import NtkMoments, ntk_moments, width_for_dispersion
 from kernelregime.theory.dispersion_estimate import DispersionEstimate, dispersion_estimate
 from kernelregime.theory.dispersion_limits import dispersion_limit, printed_dispersion_limit, printed_ntk_moments
+from kernelregime.theory.first_step import FirstStep, first_step, first_step_limit
 from kernelregime.theory.gaussian import GaussianMoments, gaussian_moments
+from kernelregime.theory.layer_ratios import layer_ratio_product, layer_ratio_skewness, printed_layer_ratio_product
 from kernelregime.theory.matrix_sampler import NtkMatrixSample, sample_ntk_matrix
 from kernelregime.theory.mean_field import (
     FixedPoint,
@@ -35,6 +37,7 @@ __all__ = [
     "OFF_DIAGONAL_BOUNDS",
     "DispersionEstimate",
     "EdgeOfChaos",
+    "FirstStep",
     "FixedPoint",
     "GaussianMoments",
     "KernelSpectrum",
@@ -54,9 +57,13 @@ __all__ = [
     "dispersion_limit",
     "edge_of_chaos",
     "edge_of_chaos_curve",
+    "first_step",
+    "first_step_limit",
     "fixed_points",
     "gaussian_moments",
     "kernel_spectrum",
+    "layer_ratio_product",
+    "layer_ratio_skewness",
     "normalized_ntk",
     "normalized_ntk_limit",
     "ntk_gap_asymptotics",
@@ -67,6 +74,7 @@ __all__ = [
     "phase_diagram",
     "predictor_limit",
     "printed_dispersion_limit",
+    "printed_layer_ratio_product",
     "printed_ntk_moments",
     "sample_ntk",
     "sample_ntk_matrix",

@@ -18,7 +18,7 @@ from kernelregime.theory.dispersion import NtkMoments, Parameterization, log_gro
 _SERIES = 20  # terms: x^20/22! is below 1e-21 for |x| <= 1
 
 
-def _second_remainder(x: np.ndarray) -> np.ndarray:
+def second_remainder(x: np.ndarray) -> np.ndarray:
     """(e^x - 1 - x)/x², by its series for |x| < 1."""
     small = np.where(np.abs(x) < 1, x, 0.0)
     series = np.zeros_like(small)
@@ -61,12 +61,12 @@ def dispersion_limit(
 def _weights_limit(lam: np.ndarray) -> np.ndarray:
     """W2: with (1 - (1 - e^{-x})/x)/x = (e^{-x} - 1 + x)/x², it is e^{5λ}(1/3 + 4/3·R(-6λ)), R(x) = (e^x - 1 - x)/x²."""
     with np.errstate(over="ignore"):
-        return np.exp(5 * lam) * (1 / 3 + 4 / 3 * _second_remainder(-6 * lam))
+        return np.exp(5 * lam) * (1 / 3 + 4 / 3 * second_remainder(-6 * lam))
 
 
 def _biases_limit(lam: np.ndarray) -> np.ndarray:
     """B2 = 2(e^{5λ} - 1)/(25λ²) - 2/(5λ) = 2R(5λ)."""
-    return 2 * _second_remainder(5 * lam)
+    return 2 * second_remainder(5 * lam)
 
 
 def _mixed_limit(lam: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def _mixed_limit(lam: np.ndarray) -> np.ndarray:
     In R this is R(5λ) + e^{5λ}R(-5λ)/3 + (2/3)e^{5λ}[6R(-6λ) - 5R(-5λ)].
     """
     with np.errstate(over="ignore"):
-        return _second_remainder(5 * lam) + np.exp(5 * lam) * (4 * _second_remainder(-6 * lam) - 3 * _second_remainder(-5 * lam))
+        return second_remainder(5 * lam) + np.exp(5 * lam) * (4 * second_remainder(-6 * lam) - 3 * second_remainder(-5 * lam))
 
 
 def printed_dispersion_limit(ratio: object, *, sigma_w2: float, alpha0: float = 1.0) -> np.ndarray:
@@ -90,10 +90,10 @@ def printed_dispersion_limit(ratio: object, *, sigma_w2: float, alpha0: float = 
         return np.ones_like(lam)
     # with R as above: 1 - (1 - e^{-4λ})/(4λ) = 4λ R(-4λ), and (9e^{5λ}/25 - e^λ + 16/25 - 4λ/5)/λ² = 9R(5λ) - R(λ)
     with np.errstate(over="ignore"):
-        weights = 2 * np.exp(5 * lam) * _second_remainder(-4 * lam)
+        weights = 2 * np.exp(5 * lam) * second_remainder(-4 * lam)
     if weight > 2:
         return weights
-    mixed = (9 * _second_remainder(5 * lam) - _second_remainder(lam)) / 4
+    mixed = (9 * second_remainder(5 * lam) - second_remainder(lam)) / 4
     return (weights + 2 * alpha * mixed + alpha**2 * _biases_limit(lam)) / (1 + alpha) ** 2
 
 

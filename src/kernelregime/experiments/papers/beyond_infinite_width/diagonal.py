@@ -20,7 +20,7 @@ from kernelregime.theory import (
 WEIGHTS = (0.5, 0.8, 1.0, 1.2, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.2, 2.5, 3.0, 3.5)  # σ_w² of figure 1
 SIZES: Mapping[Scale, Mapping[str, Any]] = {
     "smoke": {"weights": (1.0, 2.0, 3.0), "widths": (20,), "draws": 100, "precise": 400},
-    "laptop": {"weights": WEIGHTS, "widths": (100, 200, 500), "draws": 500, "precise": 20_000},
+    "laptop": {"weights": WEIGHTS, "widths": (100, 200, 500), "draws": 500, "precise": 12_000},
     "paper": {"weights": WEIGHTS, "widths": (100, 200, 500), "draws": 500, "precise": 1_000_000},
 }
 RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # L/M
@@ -43,7 +43,7 @@ def cells(scale: Scale) -> Mapping[str, Params]:
 
 def seconds(*, depths: list[int], draws: int, precise: int, **_: Any) -> float:
     """About how long a cell takes."""
-    return sum(depths) * (1e-6 * draws + 1e-7 * precise)
+    return sum(depths) * (1e-6 * draws + 2e-7 * precise)
 
 
 def run(*, sigma_w2: float, width: int, depths: list[int], draws: int, precise: int, seed: int) -> Arrays:
