@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from kernelregime import data
+from kernelregime._checks import fail
 from kernelregime.results import Paper
 
 PAPER = Paper(
@@ -18,7 +19,8 @@ ORDER = 2024  # seed of the order of the points: one for all cells, so that thei
 @lru_cache(maxsize=2)
 def _points(name: str) -> tuple[np.ndarray, np.ndarray]:
     found = data.load(name, scaling="unit-norm")
-    assert found.labels_train is not None and found.labels_test is not None
+    assert found.labels_train is not None
+    assert found.labels_test is not None
     x = np.concatenate([found.x_train, found.x_test])
     labels = np.concatenate([found.labels_train, found.labels_test])
     order = np.random.default_rng(ORDER).permutation(len(x))
@@ -39,5 +41,6 @@ def part(name: str, number: int, size: int, *, classes: tuple[int, int] | None =
         chosen = [np.flatnonzero(labels == label)[number * half : (number + 1) * half] for label in classes]
         rows = np.stack(chosen, axis=1).ravel()  # in turn, so that the first of them are balanced too
         y = np.where(labels == classes[1], 1.0, -1.0)
-    assert len(rows) == size and rows[-1] < len(x), "the data set is too small for so many parts"
+    if len(rows) < size or rows[-1] >= len(x):
+        raise fail(f"at least {(number + 1) * size} points for part {number} of size {size}", f"{len(x)} of {name}", "take a smaller scale")
     return x[rows], y[rows]

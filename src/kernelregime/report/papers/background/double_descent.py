@@ -93,8 +93,8 @@ def _interpolators(result: Reproduction) -> Drawing:
         axes.set_ylabel("mean squared error")
         legend(figure, axes, columns=1)
     caption = (
-        f"Solutions moved by α along a random unit vector Δw with XΔw = 0, on N = {cell.params['points']} points, P = 2N, noise of variance "
-        "1. ŵ + αΔw fits the train set exactly (error below 10⁻¹⁵, not shown) for every α; the thesis' w* + αΔw does not, as "
+        f"Solutions moved by α along a random unit vector Δw with XΔw = 0, on N = {cell.params['points']} points, P = 2N, noise of "
+        "variance 1. ŵ + αΔw fits the train set exactly (error below 10⁻¹⁵, not shown) for every α; the thesis' w* + αΔw does not, as "
         "the targets are noisy. The thesis has no figure of it."
     )
     return Drawing("Eq. 2.47", caption, figure)
