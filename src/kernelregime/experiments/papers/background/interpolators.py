@@ -40,7 +40,7 @@ def run(*, ratio: float, points: int, draws: int, fresh: int, seed: int) -> Arra
             moved = start[:, None] + free[:, None] * np.array(ALPHAS)
             found["train" + ending].append(np.mean((x @ moved - y[:, None]) ** 2, axis=0))
             found["test" + ending].append(np.mean((new @ moved - (new @ target + later)[:, None]) ** 2, axis=0))
-        found["direction"].append(np.sum(variances * free**2))
+        found["direction"].append(np.asarray(np.sum(variances * free**2)))
         found["excess"].append(np.array([np.sum(variances * (fit - target) ** 2), 2 * np.sum(variances * (fit - target) * free)]))
     return {name: np.array(value) for name, value in found.items()} | {"alphas": np.array(ALPHAS)}
 
@@ -48,47 +48,32 @@ def run(*, ratio: float, points: int, draws: int, fresh: int, seed: int) -> Arra
 def claims(params: Params, arrays: Arrays) -> Sequence[Claim]:
     """(2.47) and that there is no bound; that w* + αΔw does not fit noisy targets, and what does."""
     where = f"N = {params['points']}, P = {round(params['ratio'] * params['points'])}, σ² = 1"
+    return [*_risks(arrays, where), *_fits(arrays, where)]
+
+
+def _risks(arrays: Arrays, where: str) -> list[Claim]:
     made = []
+    excess, cross = arrays["excess"].T
     for index in (2, 4):
         alpha = ALPHAS[index]
         predicted = alpha**2 * arrays["direction"] + 1
-        excess, cross = arrays["excess"].T
-        made += [
-            Claim(
-                "eq. 2.47",
-                f"risk of w* + αΔw over α²‖Δw‖²_Σ + σ²; α = {alpha:g}, {where}",
-                1.0,
-                Estimate.of(arrays["test"][:, index] / predicted),
-            ),
-            Claim(
-                "eq. 2.47, for interpolators",
-                f"risk of ŵ + αΔw over α²‖Δw‖²_Σ + 2α⟨ŵ - w*, ΣΔw⟩ + ‖ŵ - w*‖²_Σ + σ²; α = {alpha:g}, {where}",
-                1.0,
-                Estimate.of(arrays["test_fit"][:, index] / (predicted + excess + alpha * cross)),
-                origin="corrected",
-            ),
-        ]
-    made += [
-        Claim(
-            "before eq. 2.47",
-            f"w* + αΔw minimizes the empirical risk: its mean squared error on the train set; α = 0, {where}",
-            0.0,
-            Estimate.of(arrays["train"][:, 0]),
-        ),
-        Claim(
-            "before eq. 2.47, corrected",
-            f"ŵ + αΔw does: its mean squared error on the train set; α = 1000, {where}",
-            1e-15,
-            Estimate.of(arrays["train_fit"][:, -1]),
-            relation="at most",
-            origin="corrected",
-        ),
-        Claim(
-            "after eq. 2.47",
-            f"empirical risk minimizers of arbitrarily large risk: risk at α = 1000 over that at α = 0; {where}",
-            1e4,
-            Estimate.of(arrays["test_fit"][:, -1] / np.mean(arrays["test_fit"][:, 0])),
-            relation="at least",
-        ),
-    ]
+        found = Estimate.of(arrays["test"][:, index] / predicted)
+        said = f"risk of w* + αΔw over α²‖Δw‖²_Σ + σ²; α = {alpha:g}, {where}"
+        made.append(Claim("eq. 2.47", said, 1.0, found))
+        found = Estimate.of(arrays["test_fit"][:, index] / (predicted + excess + alpha * cross))
+        said = f"risk of ŵ + αΔw over α²‖Δw‖²_Σ + 2α⟨ŵ - w*, ΣΔw⟩ + ‖ŵ - w*‖²_Σ + σ²; α = {alpha:g}, {where}"
+        made.append(Claim("eq. 2.47, for interpolators", said, 1.0, found, origin="corrected"))
     return made
+
+
+def _fits(arrays: Arrays, where: str) -> list[Claim]:
+    moved, fit = Estimate.of(arrays["train"][:, 0]), Estimate.of(arrays["train_fit"][:, -1])
+    growth = Estimate.of(arrays["test_fit"][:, -1] / np.mean(arrays["test_fit"][:, 0]))
+    said = f"w* + αΔw minimizes the empirical risk: its mean squared error on the train set; α = 0, {where}"
+    right = f"ŵ + αΔw does: its mean squared error on the train set; α = 1000, {where}"
+    large = f"empirical risk minimizers of arbitrarily large risk: risk at α = 1000 over that at α = 0; {where}"
+    return [
+        Claim("before eq. 2.47", said, 0.0, moved),
+        Claim("before eq. 2.47, corrected", right, 1e-15, fit, relation="at most", origin="corrected"),
+        Claim("after eq. 2.47", large, 1e4, growth, relation="at least"),
+    ]

@@ -60,7 +60,7 @@ def run(*, shape: str, points: int, parameters: int, repeated: int, draws: int, 
         predicted.append(np.linalg.norm(factors[..., None] * (right @ (start - nearest)), axis=2) / way)
     arrays = {"to_least": to_least, "to_nearest": to_nearest, "predicted": predicted}
     kept = np.linalg.norm(nearest[..., 1] - least, axis=1) / way[:, 1]  # |(1 - X⁺X) w^(0)|
-    return {name: np.moveaxis(np.array(value), 2, -1) for name, value in arrays.items()} | {"steps": shown, "kept": kept}
+    return {name: np.moveaxis(np.array(value, np.float32), 2, -1) for name, value in arrays.items()} | {"steps": shown, "kept": kept}
 
 
 def _descent(x: np.ndarray, y: np.ndarray, start: np.ndarray, rate: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -75,69 +75,55 @@ def _descent(x: np.ndarray, y: np.ndarray, start: np.ndarray, rate: np.ndarray, 
     return np.array(path)
 
 
+# source, what is said, array, rate, start
+ENDS: Sequence[tuple[str, str, str, int, int]] = (
+    ("theorem 2.4", "from zero at η = 1/λ_max to the solution of least norm (2.44)", "to_least", 0, 0),
+    ("theorem 2.4, from any start", "from a normal w^(0) at η = 1/λ_max to the solution nearest to it", "to_nearest", 0, 1),
+    (
+        "theorem 2.4, larger steps",
+        "from zero at η = 1.9/λ_max, beyond the theorem's 1/λ_max, to the solution of least norm",
+        "to_least",
+        1,
+        0,
+    ),
+)
+
+
 def claims(measured: Measured) -> Sequence[Claim]:
     """Where descent ends, from zero and from elsewhere, and how it gets there, for every shape."""
+    return [claim for params, arrays in measured.where() for claim in _ends(params, arrays) + _ways(params, arrays)]
+
+
+def _where(params: Params) -> str:
+    return f"{params['points']} points, {params['parameters']} parameters" + ", some columns repeated" * (params["repeated"] > 0)
+
+
+def _ends(params: Params, arrays: Arrays) -> list[Claim]:
+    """The distance that is left."""
     made = []
-    for params, arrays in measured.where():
-        where = f"{params['points']} points, {params['parameters']} parameters" + ", some columns repeated" * (params["repeated"] > 0)
-        steps, midway = params["steps"], int(np.searchsorted(arrays["steps"], MIDWAY))
+    for source, said, name, rate, start in ENDS:
+        statement = f"{said}, |w^(k) - solution|/|w^(0) - solution| after {params['steps']} steps; {_where(params)}"
+        found = Estimate.of(arrays[name][rate, -1, start])
+        made.append(Claim(source, statement, CLOSE, found, relation="at most", origin="printed" if source == "theorem 2.4" else "ours"))
+    return made
 
-        def ended(name: str, rate: int, start: int, arrays: Arrays = arrays) -> Estimate:
-            return Estimate.of(arrays[name][rate, -1, start])
 
-        away = f"|w^(k) - solution|/|w^(0) - solution| after {steps} steps"
-        made += [
-            Claim(
-                "theorem 2.4",
-                f"from zero at η = 1/λ_max to the solution of least norm (2.44), {away}; {where}",
-                CLOSE,
-                ended("to_least", 0, 0),
-                relation="at most",
-            ),
-            Claim(
-                "theorem 2.4, from any start",
-                f"from a normal w^(0) at η = 1/λ_max to the solution nearest to it, {away}; {where}",
-                CLOSE,
-                ended("to_nearest", 0, 1),
-                relation="at most",
-                origin="ours",
-            ),
-            Claim(
-                "theorem 2.4, larger steps",
-                f"from zero at η = 1.9/λ_max, beyond the theorem's 1/λ_max, {away}; {where}",
-                CLOSE,
-                ended("to_least", 1, 0),
-                relation="at most",
-                origin="ours",
-            ),
-            Claim(
-                "theorem 2.4, larger steps",
-                f"from zero at η = 2.1/λ_max, beyond 2/λ_max, |w^(k) - solution|/|w^(0) - solution| after {MIDWAY} steps; {where}",
-                1.0,
-                Estimate.of(arrays["to_least"][2, midway, 0]),
-                relation="at least",
-                origin="ours",
-            ),
-            Claim(
-                "theorem 2.4, rate",
-                f"distance from the limit at step k = {MIDWAY} over √(Σ_i (1 - ηλ_i)^2k c_i²); from zero, η = 1/λ_max; {where}",
-                1.0,
-                Estimate.of(arrays["to_nearest"][0, midway, 0] / arrays["predicted"][0, midway, 0]),
-                1e-6,  # rounding
-                origin="ours",
-            ),
-        ]
-        if params["shape"] != "tall":  # with more points than parameters there is one solution
-            made.append(
-                Claim(
-                    "theorem 2.4, from any start",
-                    f"from a normal w^(0), distance left to the solution of least norm over |(1 - X⁺X) w^(0)|; {where}",
-                    1.0,
-                    Estimate.of(arrays["to_least"][0, -1, 1] / arrays["kept"]),
-                    1e-6,  # rounding
-                    origin="ours",
-                )
-            )
+def _ways(params: Params, arrays: Arrays) -> list[Claim]:
+    """What is left from another start, and the distance midway."""
+    where, midway = _where(params), int(np.searchsorted(arrays["steps"], MIDWAY))
+    rounding = 1e-6
+    far = Estimate.of(np.log(arrays["to_least"][2, midway, 0]))
+    said = (
+        f"from zero at η = 2.1/λ_max, beyond 2/λ_max: log of |w^(k) - solution|/|w^(0) - solution| after {MIDWAY} steps, above 0; {where}"
+    )
+    made = [Claim("theorem 2.4, larger steps", said, 0.0, far, relation="at least", origin="ours")]
+    ratio = Estimate.of(arrays["to_nearest"][0, midway, 0] / arrays["predicted"][0, midway, 0])
+    said = f"distance from the limit at step k = {MIDWAY} over √(Σ_i (1 - ηλ_i)^2k c_i²); from zero, η = 1/λ_max; {where}"
+    made.append(Claim("theorem 2.4, rate", said, 1.0, ratio, rounding, origin="ours"))
+    if params["shape"] != "tall":  # with more points than parameters there is one solution
+        left = Estimate.of(arrays["to_least"][0, -1, 1] / arrays["kept"])
+        said = f"from a normal w^(0), distance left to the solution of least norm over |(1 - X⁺X) w^(0)|; {where}"
+        made.append(Claim("theorem 2.4, from any start", said, 1.0, left, rounding, origin="ours"))
     return made
 
 
