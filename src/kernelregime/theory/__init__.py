@@ -16,6 +16,16 @@ from kernelregime.theory.dispersion_estimate import DispersionEstimate, dispersi
 from kernelregime.theory.dispersion_limits import dispersion_limit, printed_dispersion_limit, printed_ntk_moments
 from kernelregime.theory.first_step import FirstStep, first_step, first_step_limit
 from kernelregime.theory.gaussian import GaussianMoments, gaussian_moments
+from kernelregime.theory.generalization import (
+    arora_bound,
+    deep_bound,
+    excess_risk_limit,
+    expected_excess_risk,
+    least_risk_ratio,
+    least_squares_limit,
+    printed_risk_limit,
+    scale_free_bound,
+)
 from kernelregime.theory.layer_ratios import layer_ratio_product, layer_ratio_skewness, printed_layer_ratio_product
 from kernelregime.theory.matrix_sampler import NtkMatrixSample, sample_ntk_matrix
 from kernelregime.theory.mean_field import (
@@ -46,17 +56,21 @@ __all__ = [
     "NtkSample",
     "Phase",
     "PhaseDiagram",
+    "arora_bound",
     "chi",
     "correlation_fixed_point",
     "correlation_gap_asymptotics",
     "correlation_gaps",
     "correlation_map",
+    "deep_bound",
     "depth_scale",
     "depth_to_matter",
     "dispersion_estimate",
     "dispersion_limit",
     "edge_of_chaos",
     "edge_of_chaos_curve",
+    "excess_risk_limit",
+    "expected_excess_risk",
     "first_step",
     "first_step_limit",
     "fixed_points",
@@ -64,6 +78,8 @@ __all__ = [
     "kernel_spectrum",
     "layer_ratio_product",
     "layer_ratio_skewness",
+    "least_risk_ratio",
+    "least_squares_limit",
     "normalized_ntk",
     "normalized_ntk_limit",
     "ntk_gap_asymptotics",
@@ -76,8 +92,10 @@ __all__ = [
     "printed_dispersion_limit",
     "printed_layer_ratio_product",
     "printed_ntk_moments",
+    "printed_risk_limit",
     "sample_ntk",
     "sample_ntk_matrix",
+    "scale_free_bound",
     "simulated_dispersion",
     "variance_map",
     "variances",
