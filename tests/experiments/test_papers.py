@@ -1,6 +1,7 @@
 """Every experiment at smoke scale, and the results that are kept in the repository."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_an_experiment_runs_judges_and_draws_at_smoke_scale(experiment, tmp_path
     back = load_reproduction(tmp_path / "smoke" / experiment.key)
     assert experiments.judged(experiment, back).claims == found.claims
     drawn = drawings(back)
-    assert bool(drawn) == bool(experiment.figures)
+    assert drawn
     for item in drawn:
         assert item.caption
         assert svg(item.figure, label=item.name).startswith("<svg")
@@ -102,9 +103,12 @@ def test_kept_results_are_of_these_settings_and_judged_as_today(experiment, kept
 @pytest.mark.parametrize("experiment", EVERY, ids=lambda item: item.key)
 def test_a_kept_cell_is_what_the_code_computes(experiment, kept):
     cell = min(kept[experiment.key].cells, key=lambda cell: cell.seconds)
-    again = experiment.run(seed=cell.seed, **cell.params)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # as for all cells: what leaves the range of floats shows in the arrays
+        again = experiment.run(seed=cell.seed, **cell.params)
     stored = kept[experiment.key].arrays[cell.name]
     assert sorted(again) == sorted(stored)
     for name, value in again.items():
-        scale = float(np.max(np.abs(stored[name]), initial=0.0)) if np.issubdtype(stored[name].dtype, np.number) else 0.0
+        known = np.abs(stored[name][np.isfinite(stored[name])]) if np.issubdtype(stored[name].dtype, np.number) else np.zeros(0)
+        scale = float(np.max(known, initial=0.0))
         np.testing.assert_allclose(value, stored[name], rtol=1e-5, atol=1e-6 * scale)
