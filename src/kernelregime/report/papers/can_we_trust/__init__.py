@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from kernelregime.report.papers.can_we_trust import growth, heat_maps, kappas
 from kernelregime.report.papers.frames import Drawing
 from kernelregime.results import Reproduction
 
-FIGURES: Mapping[str, Callable[[Reproduction], list[Drawing]]] = {}
+FIGURES: Mapping[str, Callable[[Reproduction], list[Drawing]]] = {"T1": heat_maps.dispersion, "T2": growth.dispersion, "T4": kappas.against_depth}

@@ -1,0 +1,197 @@
+"""T1: the dispersion of Θ(x, x) at initialization over (σ_w², L), for tanh and ReLU."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelregime.claims import Claim, Estimate
+from kernelregime.experiments.experiment import Arrays, Experiment, Measured, Params, Scale
+from kernelregime.experiments.papers.can_we_trust.paper import PAPER, difference, ratio, spreads
+from kernelregime.theory import edge_of_chaos
+
+WEIGHTS = {
+    "tanh": (1.0, 1.5, 2.0, 2.5, 3.0, 3.44, 4.0, 4.5, 5.0, 5.5),
+    "relu": (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0),
+}
+# σ_w² well inside the ordered phase, one step below the border, on it, one step above it, well inside the chaotic phase; at σ_b² = 1
+PLACES = {"tanh": (1.0, 3.0, 3.44, 4.0, 5.0), "relu": (1.0, 1.75, 2.0, 2.25, 2.75)}
+DEPTHS = (2, 5, 10, 20, 30, 40, 50)
+SHALLOW, LOW, MIDDLE, DEEP = 2, 5, 20, 30  # of claims: deeper, E Θ² of narrow chaotic networks cannot be told from hundreds of draws
+SIZES: Mapping[Scale, Mapping[str, Any]] = {
+    "smoke": {"widths": (10, 20), "biases": (0.05,), "depths": (2, 5, 20, 30), "draws": 20, "at": PLACES},
+    "laptop": {"widths": (50, 100, 200), "biases": (0.05, 4.0), "depths": DEPTHS, "draws": 300, "at": WEIGHTS},
+    "paper": {"widths": (50, 100, 200, 500), "biases": (0.01, 0.05, 0.25, 4.0), "depths": DEPTHS, "draws": 200, "at": WEIGHTS},
+}
+CLOSE = 0.1  # a dispersion "close to one": the kernel deviates by less than a third of its mean
+
+
+def cells(scale: Scale) -> Mapping[str, Params]:
+    """A cell for each activation, σ_w², and width at σ_b² = 1 (figure 1), or σ_b² at M = 100 (figure 7)."""
+    size = SIZES[scale]
+    base = sorted(size["widths"])[1]  # 100 but for smoke
+    settings = [(width, 1.0) for width in size["widths"]] + [(base, bias) for bias in size["biases"]]
+    return {
+        f"{activation}-w{weight:g}-m{width}-b{bias:g}": {
+            "activation": activation,
+            "sigma_w2": weight,
+            "sigma_b2": bias,
+            "width": width,
+            "depths": sorted({*size["depths"], width // 5}),
+            "draws": size["draws"],
+        }
+        for activation, weights in size["at"].items()
+        for width, bias in settings
+        for weight in weights
+    }
+
+
+def seconds(*, width: int, depths: list[int], draws: int, **_: Any) -> float:
+    """About how long a cell takes."""
+    return 2e-7 * width * sum(depths) * draws
+
+
+def run(*, activation: str, sigma_w2: float, sigma_b2: float, width: int, depths: list[int], draws: int, seed: int) -> Arrays:
+    """The dispersion by depth, and the σ_w² of the border at this σ_b²."""
+    found = spreads(width, depths, activation=activation, sigma_w2=sigma_w2, sigma_b2=sigma_b2, draws=draws, seed=seed)
+    return {**found, "border": np.array(edge_of_chaos(activation, sigma_b2=sigma_b2)[0])}
+
+
+class _Map:
+    """Measured dispersions of one activation."""
+
+    def __init__(self, measured: Measured, activation: str) -> None:
+        self.measured, self.activation = measured, activation
+        self.name = "ReLU" if activation == "relu" else activation
+        self.widths = sorted({params["width"] for params, _ in measured.where(sigma_b2=1.0)})
+        self.biases = sorted({params["sigma_b2"] for params, _ in measured.where()})
+
+    def at(self, weight: float, width: int, depth: int, bias: float = 1.0) -> Estimate:
+        """The dispersion; in the heavy tail of deep chaotic networks it is rather too small, which no bound below leans on."""
+        ((params, arrays),) = self.measured.where(activation=self.activation, sigma_w2=weight, width=width, sigma_b2=bias)
+        row = params["depths"].index(depth)
+        return Estimate(float(arrays["dispersion"][row]), float(arrays["sem"][row]), params["draws"])
+
+    def step(self, width: int, depth: int, bias: float = 1.0) -> Estimate:
+        """By how much it grows from the σ_w² below the border to that above."""
+        _, below, _, above, _ = PLACES[self.activation]
+        return difference(self.at(above, width, depth, bias), self.at(below, width, depth, bias))
+
+
+def claims(measured: Measured) -> Sequence[Claim]:
+    """The zones of figure 1, how they move with depth and width, and the biases of figure 7."""
+    return [claim for activation in PLACES for claim in (*_zones(_Map(measured, activation)), *_moves(_Map(measured, activation)))]
+
+
+def _zones(found: _Map) -> list[Claim]:
+    """Black, red and blue."""
+    ordered, _, edge, _, chaotic = PLACES[found.activation]
+    narrow, base, wide = found.widths[0], found.widths[1], found.widths[-1]
+    deepest = max(found.measured.where(width=base)[0][0]["depths"])
+    what = f"{found.name}, σ_b² = 1, σ_w² = "
+    made = [
+        Claim(
+            "section 3, figure 1",
+            f"ordered phase: dispersion close to 1 in a deep net; {what}{ordered:g}, M = {base}, L = {deepest}",
+            1.0,
+            found.at(ordered, base, deepest),
+            CLOSE,
+        ),
+        Claim(
+            "section 3",
+            f"ordered phase: no growth with depth, dispersion at L = {deepest} over L = {MIDDLE}; {what}{ordered:g}, M = {base}",
+            1.0,
+            ratio(found.at(ordered, base, deepest), found.at(ordered, base, MIDDLE)),
+            CLOSE,
+        ),
+        Claim(
+            "section 3, figure 1",
+            f"chaotic phase: deviation above the mean (dispersion ≥ 2); {what}{chaotic:g}, M = {narrow}, L = {MIDDLE}",
+            2.0,
+            found.at(chaotic, narrow, MIDDLE),
+            relation="at least",
+        ),
+        Claim(
+            "section 3",
+            f"shallow nets: dispersion close to 1 in the chaotic phase too; {what}{chaotic:g}, M = {wide}, L = {SHALLOW}",
+            1.0,
+            found.at(chaotic, wide, SHALLOW),
+            CLOSE,
+        ),
+    ]
+    return made + [
+        Claim(
+            "section 3",
+            f"edge of chaos: deviation below the mean (dispersion ≤ 2); {what}{edge:g}, M = {width}, L = {DEEP}",
+            2.0,
+            found.at(edge, width, DEEP),
+            relation="at most",
+        )
+        for width in (wide, narrow)
+    ]
+
+
+def _moves(found: _Map) -> list[Claim]:
+    """How dispersion changes with depth, width and σ_b²."""
+    _, below, _, above, chaotic = PLACES[found.activation]
+    narrow, base, wide = found.widths[0], found.widths[1], found.widths[-1]
+    sharper = difference(found.step(wide, wide // 5), found.step(narrow, narrow // 5))
+    made = [
+        Claim(
+            "section 3",
+            f"chaotic phase: growth with depth, dispersion at L = {MIDDLE} over L = {LOW}; {found.name}, M = {narrow}, σ_w² = {chaotic:g}",
+            1.0,
+            ratio(found.at(chaotic, narrow, MIDDLE), found.at(chaotic, narrow, LOW)),
+            relation="at least",
+        ),
+        Claim(
+            "section 3",
+            f"chaotic phase: less in wider nets, dispersion at M = {narrow} over M = {wide}; {found.name}, σ_w² = {chaotic:g}, L = {MIDDLE}",
+            1.0,
+            ratio(found.at(chaotic, narrow, MIDDLE), found.at(chaotic, wide, MIDDLE)),
+            relation="at least",
+        ),
+        Claim(
+            "section 3",
+            f"sharper transition in wider nets: growth of dispersion from σ_w² = {below:g} to {above:g} at L/M = 0.2, that of M = {wide} "
+            f"less that of M = {narrow}; {found.name}",
+            0.0,
+            sharper,
+            relation="at least",
+        ),
+    ]
+    return [*made, _biases(found, base)]
+
+
+def _biases(found: _Map, width: int) -> Claim:
+    """Figure 7."""
+    _, below, _, above, _ = PLACES[found.activation]
+    low = min(found.biases)
+    if found.activation == "relu":
+        change = difference(found.step(width, MIDDLE, low), found.step(width, MIDDLE))
+        words = f"narrower boundary at low σ_b²: growth of dispersion from σ_w² = {below:g} to {above:g}, that of σ_b² = {low:g} less that of 1"
+    else:  # between the borders of both σ_b² one is chaotic, the other ordered
+        change = difference(found.at(below, width, MIDDLE, low), found.at(below, width, MIDDLE))
+        words = f"the border moves with σ_b²: dispersion at σ_w² = {below:g}, that of σ_b² = {low:g} less that of 1"
+    return Claim("appendix C, figure 7", f"{words}; {found.name}, M = {width}, L = {MIDDLE}", 0.0, change, relation="at least")
+
+
+EXPERIMENT = Experiment(
+    key="T1",
+    paper=PAPER,
+    title="Randomness of the NTK at initialization, tanh and ReLU",
+    statement="In the ordered phase E Θ²(x, x)/(E Θ(x, x))² is close to 1 at any depth; in the chaotic phase it grows with depth, and falls "
+    "with width; the border χ₁ = 1 of infinitely wide networks parts them, more sharply in wider ones.",
+    source="section 3, figures 1 and 7",
+    figures=("Figure 1", "Figure 7"),
+    cells=cells,
+    run=run,
+    claims=claims,
+    seconds=seconds,
+    choices=(
+        "grids of σ_w² and L; values of σ_b² in figure 7",
+        "n_0 = M and |x|² = n_0",
+        "draws by the exact law of Θ (theory.sample_ntk_matrix)",
+        "close to 1: within 0.1",
+    ),
+)
