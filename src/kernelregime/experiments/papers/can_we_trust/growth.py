@@ -44,7 +44,7 @@ def seconds(*, width: int, depths: list[int], draws: int, **_: Any) -> float:
 
 def run(*, sigma_w2: float, sigma_b2: float, width: int, depths: list[int], draws: int, seed: int) -> Arrays:
     """The dispersion by depth; in the chaotic phase its limit, and where biases start at zero its exact value at this width (else nan)."""
-    found = spreads(width, depths, activation="relu", sigma_w2=sigma_w2, sigma_b2=sigma_b2, draws=draws, seed=seed)
+    found = spreads(width, depths, activation="relu", sigma_w2=sigma_w2, sigma_b2=sigma_b2, draws=[draws] * len(depths), seed=seed)
     # biases at initialization add to |x|² in the first layers alone where it grows: the limit of the chaotic phase is that without them
     limit = np.full(len(depths), math.nan)
     if sigma_w2 > 2:

@@ -13,7 +13,7 @@ from kernelregime.theory import NtkFactors, ntk_factors, printed_ntk_factors, sa
 
 # (σ_w², σ_b²); the edge of chaos of erf at σ_b² = 0.05
 PHASES = {
-    "erf": {"ordered": (1.0, 0.05), "edge of chaos": (1.375839, 0.05), "chaotic": (2.0, 0.05)},
+    "erf": {"ordered": (0.7, 0.05), "edge of chaos": (1.375839, 0.05), "chaotic": (2.0, 0.05)},
     "relu": {"ordered": (1.0, 1.0), "edge of chaos": (2.0, 0.0), "chaotic": (3.0, 1.0)},
 }
 COVARIANCES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of inputs: the middles of equal shares of [0, 1]
@@ -67,8 +67,10 @@ def run(*, activation: str, sigma_w2: float, sigma_b2: float, width: int, draws:
         found["ratio"].append(quotient)
         found["ratio_sem"].append(_error(own - quotient * pairs) / np.abs(pairs.mean(axis=0)))
     curves = np.arange(2, max(depths) + 1)
-    return {name: np.array(values) for name, values in found.items()} | {"curve_depths": curves} | _curves(
-        activation, curves, width, sigma_w2=sigma_w2, sigma_b2=sigma_b2
+    return (
+        {name: np.array(values) for name, values in found.items()}
+        | {"curve_depths": curves}
+        | _curves(activation, curves, width, sigma_w2=sigma_w2, sigma_b2=sigma_b2)
     )
 
 
@@ -109,7 +111,7 @@ def claims(measured: Measured) -> Sequence[Claim]:
 
 
 class _Cell:
-    """The measured numbers of an activation in a phase, at the covariance 0.5."""
+    """The measured numbers of an activation in a phase, at the covariance 0.5 of the inputs."""
 
     def __init__(self, measured: Measured, activation: str, phase: str) -> None:
         ((self.params, self.arrays),) = measured.where(activation=activation, phase=phase)
@@ -117,10 +119,10 @@ class _Cell:
         self.setting = f"{name}, {phase}, σ_w² = {self.params['sigma_w2']:g}, σ_b² = {self.params['sigma_b2']:g}"
         self.middle = COVARIANCES.index(0.5)
 
-    def at(self, name: str, depth: int) -> Estimate:
-        """Measured `name`."""
-        row = self.params["depths"].index(depth)
-        value, sem = (float(self.arrays[key][row, self.middle]) for key in (name, f"{name}_sem"))
+    def at(self, name: str, depth: int, column: int | None = None) -> Estimate:
+        """Measured `name`, at another covariance than 0.5 where a column is given."""
+        place = self.params["depths"].index(depth), self.middle if column is None else column
+        value, sem = (float(self.arrays[key][place]) for key in (name, f"{name}_sem"))
         return Estimate(value, sem, self.params["draws"])
 
     def curve(self, name: str, depth: int) -> float:
@@ -171,6 +173,10 @@ def _trends(measured: Measured, activation: str) -> list[Claim]:
         words = f"κ₁/κ₂ grows with depth: that at L = {deep} over that at L = {shallow}; {where}, x·x' = 0.5"
         grown = ratio(cell.at("ratio", deep), cell.at("ratio", shallow))
         made.append(Claim("section 5, figure 6", words, 1.0, grown, relation="at least"))
+        if phase == "edge of chaos":
+            words = f"but it falls where inputs are far apart: the same at x·x' = {COVARIANCES[0]:g}; {where}"
+            fallen = ratio(cell.at("ratio", deep, 0), cell.at("ratio", shallow, 0))
+            made.append(Claim("section 5, figure 6", words, 1.0, fallen, relation="at most", origin="ours"))
     return made
 
 

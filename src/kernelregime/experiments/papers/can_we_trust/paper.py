@@ -28,10 +28,12 @@ def substream(seed: int, part: int) -> int:
     return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])
 
 
-def spreads(width: int, depths: Sequence[int], *, activation: str, sigma_w2: float, sigma_b2: float, draws: int, seed: int) -> Arrays:
+def spreads(
+    width: int, depths: Sequence[int], *, activation: str, sigma_w2: float, sigma_b2: float, draws: Sequence[int], seed: int
+) -> Arrays:
     """By depth, for an input of |x|² = n_0 = M: the dispersion of Θ(x, x) with its standard error and the variance of log Θ(x, x)."""
     found: dict[str, list[Any]] = {"dispersion": [], "sem": [], "reliable": [], "log_variance": []}
-    for depth in depths:
+    for depth, count in zip(depths, draws, strict=True):
         theta = sample_ntk_matrix(
             (*(width for _ in range(depth)), 1),
             activation,
@@ -39,7 +41,7 @@ def spreads(width: int, depths: Sequence[int], *, activation: str, sigma_w2: flo
             sigma_w2=sigma_w2,
             sigma_b2=sigma_b2,
             parameterization="standard",
-            draws=draws,
+            draws=count,
             seed=substream(seed, depth),
         ).theta[:, 0, 0]
         estimate = dispersion_estimate(theta)

@@ -7,10 +7,12 @@ import numpy as np
 
 from kernelregime.report.quantities import number
 
-DASHED = "#ffffff"
+WHITE = "#ffffff"
 
 
-def mesh(axes: Any, weights: Sequence[float], depths: Sequence[int], values: Any, *, cmap: Any, limits: Any = None, norm: Any = None) -> Any:
+def mesh(
+    axes: Any, weights: Sequence[float], depths: Sequence[int], values: Any, *, cmap: Any, limits: Any = None, norm: Any = None
+) -> Any:
     """`values` (depths, weights) as fields, the depths as labels."""
     scale = {"norm": norm} if norm is not None else {"vmin": limits[0], "vmax": limits[1]}
     rows = np.arange(len(depths))
@@ -21,8 +23,8 @@ def mesh(axes: Any, weights: Sequence[float], depths: Sequence[int], values: Any
     return drawn
 
 
-def border(axes: Any, weight: Any) -> None:
+def border(axes: Any, weight: Any, *, colour: str = WHITE) -> None:
     """The σ_w² at which χ₁ = 1, where it lies on the map."""
     low, high = axes.get_xlim()
     if low < float(weight) < high:
-        axes.axvline(float(weight), color=DASHED, linestyle="--", linewidth=1.2)
+        axes.axvline(float(weight), color=colour, linestyle="--", linewidth=1.2)

@@ -21,8 +21,11 @@ def dispersion(result: Reproduction) -> list[Drawing]:
     widths = sorted({cell.params["width"] for cell in result.cells})
     biases = sorted({cell.params["sigma_b2"] for cell in result.cells})
     (base,) = {cell.params["width"] for cell in result.select(sigma_b2=biases[0])}
-    draws = result.cells[0].params["draws"]
-    said = f"{draws} networks a point, n₀ = M, |x|² = n₀. Black: about 1; red: the deviation is about the mean; blue: it is larger. Dashed: "
+    draws = min(result.cells[0].params["draws"])
+    said = (
+        f"At least {draws} networks a point, n₀ = M, |x|² = n₀. Black: about 1; red: the deviation is about the mean; blue: it is larger. "
+        "Depths are not equally far apart. Dashed: "
+    )
     first = _maps(result, [("M", "width", width, result.select(sigma_b2=1.0, width=width)) for width in widths])
     second = _maps(result, [("σ_b²", "sigma_b2", bias, result.select(sigma_b2=bias, width=base)) for bias in biases])
     return [

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from kernelregime.report.canvas import style
+from kernelregime.report.canvas import legend, style
 from kernelregime.report.figures.scales import log_axis
 from kernelregime.report.palette import LIGHT
-from kernelregime.report.papers.frames import Drawing, note, panels, points, scale_of, shades
+from kernelregime.report.papers.frames import Drawing, note, panels, points, shades
 from kernelregime.report.quantities import number
 from kernelregime.results import Reproduction
 
@@ -20,8 +20,8 @@ def against_depth(result: Reproduction) -> list[Drawing]:
     """A figure for κ₂, one for κ₁/κ₂: rows for the phases, erf on the left, ReLU on the right."""
     params = result.cells[0].params
     said = (
-        f"Colour: x·x'. Points: means of {params['draws']} networks of M = {params['width']}; solid: lemma 2 with the biases' term; dotted: "
-        "the closed forms of appendix E as printed. The paper draws formulas only; its (σ_w², σ_b²) are not given: "
+        f"Colours: x·x'. Points: means of {params['draws']} networks of M = {params['width']}; solid: lemma 2 with the biases' term; "
+        "dotted: the closed forms of appendix E as printed. The paper draws formulas only; its (σ_w², σ_b²) are not given: "
     )
     settings = "; ".join(f"{name} {', '.join(_settings(result, key))}" for key, name in COLUMNS)
     return [
@@ -48,7 +48,8 @@ def _figure(result: Reproduction, name: str, label: str) -> Any:
                     colour, depths = colours[covariance], arrays["curve_depths"]
                     place.plot(depths, arrays[f"full_{name}"][:, index], color=colour, linewidth=1.2)
                     place.plot(depths, arrays[f"printed_{name}"][:, index], color=colour, linewidth=1.0, linestyle=":")
-                    points(place, cell.params["depths"], arrays[name][:, index], arrays[f"{name}_sem"][:, index], colour)
+                    mean, sem = arrays[name][:, index], arrays[f"{name}_sem"][:, index]
+                    points(place, cell.params["depths"], mean, sem, colour, label=number(covariance))
                 shown = np.concatenate([arrays[f"full_{name}"].ravel(), arrays[f"printed_{name}"].ravel()])
                 place.set_ylim(0.8 * np.nanmin(shown), 1.25 * np.nanmax(shown))
                 log_axis(place, "y")
@@ -58,5 +59,5 @@ def _figure(result: Reproduction, name: str, label: str) -> Any:
         for place in axes[-2:]:
             place.set_xlabel("L")
         figure.supylabel(label, fontsize=10)
-        scale_of(figure, axes, COVARIANCES, "x·x'")
+        legend(figure, axes[0], columns=5)
     return figure
