@@ -66,12 +66,9 @@ def run(*, activation: str, sigma_w2: float, sigma_b2: float, width: int, draws:
         found["kappa2_sem"].append(_error(pairs))
         found["ratio"].append(quotient)
         found["ratio_sem"].append(_error(own - quotient * pairs) / np.abs(pairs.mean(axis=0)))
-    curves = np.arange(2, max(depths) + 1)
-    return (
-        {name: np.array(values) for name, values in found.items()}
-        | {"curve_depths": curves}
-        | _curves(activation, curves, width, sigma_w2=sigma_w2, sigma_b2=sigma_b2)
-    )
+    drawn = np.arange(2, max(depths) + 1)
+    curves = _curves(activation, drawn, width, sigma_w2=sigma_w2, sigma_b2=sigma_b2)
+    return {"curve_depths": drawn, **{name: np.array(values) for name, values in found.items()}, **curves}
 
 
 def _inputs(width: int) -> np.ndarray:
