@@ -13,7 +13,7 @@ from kernelregime.theory import ntk_factors, printed_ntk_factors, sample_ntk_mat
 RHO = np.array([-0.3, 0.0, 0.5, 1.0])
 
 
-@pytest.mark.parametrize("activation", ["relu", "erf", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", "erf"])
 def test_the_factors_add_up_to_the_infinite_width_ntk(activation):
     widths = (6, 9, 9, 9, 1)
     found = ntk_factors(activation, RHO, widths=widths, sigma_w2=1.7, sigma_b2=0.4)

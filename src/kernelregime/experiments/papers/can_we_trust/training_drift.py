@@ -110,16 +110,19 @@ def run(
             probe_steps=steps,
             dtype="float32",
         )
-    # a run ends early where all networks have diverged: the last record stands for the steps it did not take
+    border = np.array(edge_of_chaos(activation, sigma_b2=BIAS)[0])
+    return {"border": border, "rates": np.float32(rates).reshape(shape), **_course_of(trace, steps, shape)}
+
+
+def _course_of(trace: training.Trace, steps: Sequence[int], shape: tuple[int, int]) -> Arrays:
+    """What is stored of a run; one that ended early, all networks having diverged, stays as it was for the steps it did not take."""
     rows = [int(np.searchsorted(trace.steps, min(step, trace.steps[-1]))) for step in steps]
     losses = np.array([trace.losses[:, min(step, trace.losses.shape[1] - 1)] for step in steps])
     return {
         "drift": np.float32(trace.records["drift"][rows]).reshape(-1, *shape),
         "loss": np.float32(losses).reshape(-1, *shape),
         "least": np.float32(trace.losses.min(axis=1)).reshape(shape),
-        "rates": np.float32(rates).reshape(shape),
         "diverged": np.array([word == "diverged" for word in trace.status]).reshape(shape),
-        "border": np.array(edge_of_chaos(activation, sigma_b2=BIAS)[0]),
     }
 
 
@@ -193,7 +196,8 @@ def _movement(grid: _Grid) -> list[Claim]:
         )
         for weight in ordered
     ]
-    return made + [
+    return [
+        *made,
         claim(f"ordered phase, L = {deep} less L = {shallow}", 0.0, grown(ordered), "at most"),
         claim(f"chaotic phase, L = {deep} less L = {shallow}", 0.0, grown(chaotic), "at least"),
         claim(f"L = {deep}, chaotic less ordered phase", 0.0, difference(deepest["c"], deepest["o"]), "at least"),
