@@ -70,7 +70,7 @@ def _at(measured: Measured, weight: float, width: int, share: float, name: str =
     row, n = RATIOS.index(share), params["draws"]
     value = float(arrays[name][row])
     if name == "log_variance":
-        return Estimate(value, value * math.sqrt(2 / (n - 1)), n)
+        return Estimate(value, float(arrays["log_variance_sem"][row]), n)
     return Estimate(value, float(arrays["sem"][row]) if arrays["reliable"][row] else math.nan, n)
 
 

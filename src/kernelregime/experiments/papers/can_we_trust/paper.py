@@ -31,8 +31,8 @@ def substream(seed: int, part: int) -> int:
 def spreads(
     width: int, depths: Sequence[int], *, activation: str, sigma_w2: float, sigma_b2: float, draws: Sequence[int], seed: int
 ) -> Arrays:
-    """By depth, for an input of |x|² = n_0 = M: the dispersion of Θ(x, x) with its standard error and the variance of log Θ(x, x)."""
-    found: dict[str, list[Any]] = {"dispersion": [], "sem": [], "reliable": [], "log_variance": []}
+    """By depth, for an input of |x|² = n_0 = M: the dispersion of Θ(x, x) and the variance of log Θ(x, x), with standard errors."""
+    found: dict[str, list[Any]] = {name: [] for name in ("dispersion", "sem", "reliable", "log_variance", "log_variance_sem")}
     for depth, count in zip(depths, draws, strict=True):
         theta = sample_ntk_matrix(
             (*(width for _ in range(depth)), 1),
@@ -48,7 +48,10 @@ def spreads(
         found["dispersion"].append(estimate.mean)
         found["sem"].append(estimate.sem)
         found["reliable"].append(estimate.reliable)
-        found["log_variance"].append(np.var(np.log(theta), ddof=1))
+        logs = np.log(theta)
+        variance = Estimate.of((logs - logs.mean()) ** 2 * count / (count - 1))
+        found["log_variance"].append(variance.mean)
+        found["log_variance_sem"].append(variance.sem)
     return {name: np.array(values) for name, values in found.items()}
 
 

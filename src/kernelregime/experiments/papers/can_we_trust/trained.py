@@ -15,7 +15,7 @@ from kernelregime.experiments.papers.can_we_trust.kappas import PHASES
 from kernelregime.experiments.papers.can_we_trust.nets import drawn, network
 from kernelregime.experiments.papers.can_we_trust.paper import PAPER, difference, near_limit, substream
 from kernelregime.prediction import Blocks
-from kernelregime.theory import NtkFactors, NtkMatrixSample, ntk_factors, sample_ntk_matrix, trained_variance
+from kernelregime.theory import NtkFactors, ntk_factors, sample_ntk_matrix, trained_variance
 
 DEPTH, COVARIANCE = 3, 0.5
 SIZES: Mapping[Scale, Mapping[str, Any]] = {
@@ -83,18 +83,17 @@ def run(
     mean = float(np.mean(correlations[np.triu_indices(len(both), 1)]))
     params = drawn(DEPTH, width, side**2, sigma_w2=[sigma_w2] * networks, sigma_b2=sigma_b2, seed=substream(seed, 0))
     outputs, own = _trained(network(activation), params, x, y, points, steps=steps, rate=rate)
-    pairs = _alike(1, 1, side**2)
-    started = sample_ntk_matrix(
-        widths,
-        activation,
-        np.concatenate([pairs[0], pairs[2]]),
-        parameterization="standard",
-        draws=draws,
-        seed=substream(seed, 1),
-        **setting,
-    )
     predicted = _predicted(ntk_factors(activation, mean, widths=widths, **setting), train)
-    return {"outputs": outputs, "own": own, "exact": exact.variance[0], **predicted, **_moments(started)}
+    started = _moments(widths, activation, draws=draws, seed=substream(seed, 1), **setting)
+    measured = {"outputs": outputs, "own": own, "exact": exact.variance[0]}
+    return {**measured, **_shown(**measured), **predicted, **started}
+
+
+def _shown(outputs: np.ndarray, own: np.ndarray, exact: np.ndarray) -> Arrays:
+    """Variances, means over test points."""
+    found, by_own = (Estimate.of(_squares(values)) for values in (outputs, own))
+    values = {"variance": found.mean, "variance_sem": found.sem, "variance_own": by_own.mean, "exact_mean": exact.mean()}
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
 def _predicted(factors: NtkFactors, train: int) -> Arrays:
@@ -131,9 +130,12 @@ def _trained(
     return outputs, own[..., 0].astype(np.float32)
 
 
-def _moments(started: NtkMatrixSample) -> Arrays:
-    """Second moments of f and means of Θ for one input and for two of covariance 0.5, with their errors (rows: mean, error)."""
-    f, theta = started.outputs, started.theta
+def _moments(widths: tuple[int, ...], activation: str, *, draws: int, seed: int, **setting: float) -> Arrays:
+    """Second moments of f and means of Θ for one input and for two of covariance 0.5, drawn, with their errors (mean, error)."""
+    first, _, second = _alike(1, 1, widths[0])
+    pair = np.concatenate([first, second])
+    drawn_at = sample_ntk_matrix(widths, activation, pair, parameterization="standard", draws=draws, seed=seed, **setting)
+    f, theta = drawn_at.outputs, drawn_at.theta
     values = {"f2": f[:, 0] ** 2, "ff": f[:, 0] * f[:, 1], "theta": theta[:, 0, 0], "theta_pair": theta[:, 0, 1]}
     return {f"drawn_{name}": np.array([v.mean(), v.std(ddof=1) / math.sqrt(len(v))]) for name, v in values.items()}
 
