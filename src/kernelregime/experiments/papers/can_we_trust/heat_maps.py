@@ -126,7 +126,7 @@ def _zones(found: _Map) -> list[Claim]:
         ),
         Claim(
             "section 3",
-            f"ordered phase: no growth with depth, log-normal dispersion at L = {deepest} over L = {MIDDLE}; {what}{ordered:g}, M = {base}",
+            f"ordered phase: no growth with depth, dispersion at L = {deepest} over L = {MIDDLE}; {what}{ordered:g}, M = {base}",
             1.0,
             ratio(found.at(ordered, base, deepest), found.at(ordered, base, MIDDLE)),
             CLOSE,

@@ -19,15 +19,15 @@ from kernelregime.theory import edge_of_chaos
 
 BIAS = 1.0
 WEIGHTS = {"tanh": (1.0, 2.0, 3.44, 4.5, 6.0), "relu": (1.0, 1.5, 2.0, 2.5, 3.0)}  # two ordered, one near the border, two chaotic
-SMALL = {"side": 14, "train": 20, "rate": 2.5e-3}  # flow time 1 in 400 steps
+SMALL = {"side": 14, "train": 20, "rate": 4e-3}  # flow time 1 in 250 steps
 SIZES: Mapping[Scale, Mapping[str, Any]] = {
     "smoke": {**SMALL, "widths": (8,), "depths": (3, 5), "networks": 2, "steps": [1, 2], "activations": ("relu",), "at": WEIGHTS},
     "laptop": {
         **SMALL,
         "widths": (20, 40, 80),
         "depths": (3, 8, 20),
-        "networks": 3,
-        "steps": [1, 10, 100, 400],
+        "networks": 5,
+        "steps": [1, 10, 60, 250],
         "activations": ("tanh", "relu"),
         "at": WEIGHTS,
     },
@@ -158,18 +158,20 @@ class _Grid:
         words |= {weight: "near the border" for weight in self.weights if abs(weight / self.border - 1) < 0.01}
         return [weight for weight, word in words.items() if word == name]
 
-    def values(self, name: str, weights: Sequence[float], row: int | None = -1, **where: int) -> np.ndarray:
-        """Values of all networks of these σ_w², at a row of the steps (None: an array without steps)."""
-        taken = []
+    def logs(self, name: str, weights: Sequence[float], row: int | None = -1, **where: int) -> Estimate:
+        """The mean of log₁₀ at a row of the steps (None: of an array without steps), σ_w², widths and depths alike in weight.
+
+        Its error comes from networks of the same kind: these do not differ by chance.
+        """
+        kinds = []
         for params, arrays in self.measured.where(activation=self.activation, **where):
             if "width" in where or params["width"] in self.wide:
                 at = arrays[name] if row is None else arrays[name][row]
-                taken += [at[params["weights"].index(weight)] for weight in weights]
-        return np.concatenate(taken).astype(np.float64)
-
-    def logs(self, name: str, weights: Sequence[float], row: int | None = -1, **where: int) -> Estimate:
-        """The mean of log₁₀ of these values."""
-        return Estimate.of(np.log10(np.maximum(self.values(name, weights, row, **where), FLOOR)))
+                kinds += [at[params["weights"].index(weight)] for weight in weights]
+        logs = np.log10(np.maximum(np.array(kinds, np.float64), FLOOR))
+        count, each = logs.shape
+        sem = math.sqrt(float(np.sum(logs.var(axis=1, ddof=1)) / each)) / count
+        return Estimate(float(logs.mean()), sem, count * (each - 1) + 1)
 
 
 def claims(measured: Measured) -> Sequence[Claim]:
@@ -214,16 +216,18 @@ def _course(grid: _Grid) -> list[Claim]:
     ordered, chaotic = grid.phase("ordered"), grid.phase("chaotic")
     early_step = grid.measured.where(activation=grid.activation)[0][0]["steps"][1]
     what = f"{grid.name}, σ_b² = 1, M = {grid.wide[0]} to {wide}"
-    high = Estimate.of(grid.values("least", ordered, None, depth=deep) >= LOW)
     losses = difference(grid.logs("least", ordered, None, depth=deep), grid.logs("least", chaotic, None, depth=deep))
     early = difference(grid.logs("drift", chaotic, 1, depth=deep), grid.logs("drift", ordered, 1, depth=deep))
     made = [
-        Claim(
-            "section 4, figures 3b and 4b",
-            f"most networks reach no low loss in the ordered phase at L = {deep}: their share; {what}",
-            0.5,
-            high,
-            relation="at least",
+        *(
+            Claim(
+                "section 4, figures 3b and 4b",
+                f"log₁₀ of the least loss, ordered phase, not low at σ_w² = {weight:g}, L = {deep}; {what}",
+                math.log10(LOW),
+                grid.logs("least", [weight], None, depth=deep),
+                relation="at least",
+            )
+            for weight in ordered
         ),
         Claim(
             "section 4, figures 3b and 4b",
@@ -261,8 +265,8 @@ EXPERIMENT = Experiment(
     seconds=seconds,
     choices=(
         "claims on the two larger M, but for those that compare widths",
-        "one output, targets 1 (even digits) and -1 (odd); |x|² = n_0; σ_b² = 1; three networks (paper scale: two) for each σ_w², L and M",
-        "laptop scale: 20 images, pixels in means of 2 x 2, M = 20, 40, 80, 400 steps of 2.5e-3: the paper's flow time",
+        "one output, targets 1 (even digits) and -1 (odd); |x|² = n_0; σ_b² = 1; five networks (paper scale: two) for each σ_w², L and M",
+        "laptop scale: 20 images, pixels in means of 2 x 2, M = 20, 40, 80, 250 steps of 4e-3: the paper's flow time",
         "paper scale: 130 images, as many of each digit, in place of 128",
         "the learning rate of a network is at most S/λ_max of its NTK at initialization",
         "stop where |∇L|² < 1e-4, to first order the paper's rule",

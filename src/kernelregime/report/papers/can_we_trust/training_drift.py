@@ -30,7 +30,10 @@ def drift(result: Reproduction) -> list[Drawing]:
             continue
         end, by_step, by_width = NUMBERS[activation]
         last = len(steps) - 1
-        changes = [(f"after {number(step)} steps", _map(result, activation, middle, "drift", row)) for row, step in enumerate(steps)]
+        changes = [
+            (f"{number(step)} steps" if step > 1 else "1 step", _map(result, activation, middle, "drift", row))
+            for row, step in enumerate(steps)
+        ]
         ends = [(f"M = {width}", _map(result, activation, width, "drift", last)) for width in widths]
         least = ("least loss", _map(result, activation, middle, "least"))
         words = f"Relative change of Θ by training, {title}, M = {middle}"
