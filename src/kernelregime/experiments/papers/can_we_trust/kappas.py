@@ -43,7 +43,7 @@ def cells(scale: Scale) -> Mapping[str, Params]:
 
 def seconds(*, width: int, draws: int, depths: list[int], **_: Any) -> float:
     """About how long a cell takes."""
-    return 1 + 1e-6 * width * draws * sum(depths)
+    return 0.5 + 5e-7 * width * draws * sum(depths)
 
 
 def run(*, activation: str, sigma_w2: float, sigma_b2: float, width: int, draws: int, depths: list[int], seed: int, phase: str) -> Arrays:
