@@ -38,10 +38,12 @@ from kernelregime.theory.mean_field import (
     variance_map,
     variances,
 )
+from kernelregime.theory.ntk_factors import NtkFactors, ntk_factors, printed_ntk_factors
 from kernelregime.theory.off_diagonal import OFF_DIAGONAL_BOUNDS, off_diagonal_dispersion_bound, off_diagonal_ratio
 from kernelregime.theory.phases import Phase, phase
 from kernelregime.theory.sampler import NtkSample, sample_ntk, simulated_dispersion
 from kernelregime.theory.spectra import KernelSpectrum, kernel_spectrum
+from kernelregime.theory.trained_variance import trained_variance
 
 __all__ = [
     "OFF_DIAGONAL_BOUNDS",
@@ -51,6 +53,7 @@ __all__ = [
     "FixedPoint",
     "GaussianMoments",
     "KernelSpectrum",
+    "NtkFactors",
     "NtkMatrixSample",
     "NtkMoments",
     "NtkSample",
@@ -82,6 +85,7 @@ __all__ = [
     "least_squares_limit",
     "normalized_ntk",
     "normalized_ntk_limit",
+    "ntk_factors",
     "ntk_gap_asymptotics",
     "ntk_moments",
     "off_diagonal_dispersion_bound",
@@ -91,12 +95,14 @@ __all__ = [
     "predictor_limit",
     "printed_dispersion_limit",
     "printed_layer_ratio_product",
+    "printed_ntk_factors",
     "printed_ntk_moments",
     "printed_risk_limit",
     "sample_ntk",
     "sample_ntk_matrix",
     "scale_free_bound",
     "simulated_dispersion",
+    "trained_variance",
     "variance_map",
     "variances",
     "width_for_dispersion",

@@ -1,5 +1,5 @@
 """Experiments on "Can We Trust Neural Tangent Kernel Theory?" (Seleznova and Kutyniok 2021)."""
 
-from kernelregime.experiments.experiment import Experiment
+from kernelregime.experiments.papers.can_we_trust import growth, heat_maps, kappas, trained, training_drift
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS = (heat_maps.EXPERIMENT, growth.EXPERIMENT, training_drift.EXPERIMENT, kappas.EXPERIMENT, trained.EXPERIMENT)
