@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelregime._checks import fail
+from kernelregime.claims import Claim
 from kernelregime.report.canvas import svg
 from kernelregime.report.page import resource
 from kernelregime.report.palette import DARK, LIGHT, variables
@@ -103,7 +104,7 @@ def _template() -> Any:
 
 
 def _card(result: Reproduction) -> dict[str, Any]:
-    mended = [claim for claim in result.claims if claim.origin != "printed"]
+    printed, mended = ([claim for claim in result.claims if (claim.origin == "printed") is so] for so in (True, False))
     return {
         "key": result.key,
         "paper": result.paper,
@@ -114,7 +115,8 @@ def _card(result: Reproduction) -> dict[str, Any]:
         "choices": result.choices,
         "scale": result.scale,
         "verdict": result.verdict,
-        "mended": f"{sum(claim.verdict == 'holds' for claim in mended)} of {len(mended)} hold" if mended else "–",
+        "printed": _counted(printed),
+        "mended": _counted(mended),
         "seconds": duration(sum(cell.seconds for cell in result.cells)),
         "cells": len(result.cells),
         "digest": result.digest,
@@ -132,7 +134,13 @@ def _card(result: Reproduction) -> dict[str, Any]:
     }
 
 
-def _row(claim: Any) -> dict[str, str]:
+def _counted(claims: Sequence[Claim]) -> str:
+    """How many of some claims hold, and how many are inconclusive."""
+    held, open_ = (sum(claim.verdict == verdict for claim in claims) for verdict in ("holds", "inconclusive"))
+    return (f"{held} of {len(claims)} hold" + (f", {open_} inconclusive" if open_ else "")) if claims else "–"
+
+
+def _row(claim: Claim) -> dict[str, str]:
     predicted, measured = claimed(claim)
     more = f"decided by {number(claim.more, 2)} times the sample" if claim.verdict == "inconclusive" and claim.more > 1 else ""
     return {
