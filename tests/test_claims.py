@@ -116,3 +116,10 @@ def test_what_is_inconclusive_says_how_many_times_the_sample_would_decide():
 def test_without_a_known_error_or_away_from_the_bound_nothing_says_how_many():
     assert math.isnan(bound("at most", 1.0, 1.0, 0.1).more)
     assert math.isnan(claim(1.0, 1.0, math.nan).more)
+
+
+def test_equality_within_a_tolerance_is_told_only_by_a_sample_that_resolves_it():
+    assert claim(1.0, 1.02, 0.01, tolerance=0.05).verdict == "holds"
+    coarse = claim(1.0, 1.02, 0.03, tolerance=0.05)
+    assert (coarse.verdict, coarse.more) == ("inconclusive", pytest.approx(3.24, rel=1e-6))
+    assert claim(1.0, 1.2, 0.03, tolerance=0.05).verdict == "fails"

@@ -70,7 +70,8 @@ class Claim:
     def verdict(self) -> Verdict:
         """`holds`, `fails`, or `inconclusive`: the standard error is unknown, or larger than what it would have to decide.
 
-        Of numbers said to be equal it allows for no more than the predicted one; a bound has to be clear of it on either side.
+        Of numbers said to be equal it may be no larger than what the statement leaves open, or than the predicted number where it leaves
+        nothing open; a bound has to be clear of it on either side.
         """
         if not (math.isfinite(self.measured.mean) and math.isfinite(self.measured.sem) and math.isfinite(self.predicted)):
             return "inconclusive"
@@ -78,7 +79,7 @@ class Claim:
         if gap > allowance:
             return "fails"
         if self.relation == "equal":
-            return "inconclusive" if allowance > max(self._slack, abs(self.predicted)) else "holds"
+            return "inconclusive" if allowance > self._enough else "holds"
         return "holds" if gap <= -allowance else "inconclusive"
 
     @property
@@ -86,8 +87,13 @@ class Claim:
         """How many times the sample would have to be as large for a verdict, if its mean stayed; 1 with a verdict, nan if unknown."""
         if self.verdict != "inconclusive":
             return 1.0
-        enough = max(self._slack, abs(self.predicted)) if self.relation == "equal" else abs(self._gap)
+        enough = self._enough if self.relation == "equal" else abs(self._gap)
         return (self.measured.allowance / enough) ** 2 if enough > 0 and math.isfinite(self.measured.sem) else math.nan
+
+    @property
+    def _enough(self) -> float:
+        """The largest allowance for chance with which equality can be said to hold."""
+        return self._slack or abs(self.predicted)
 
     @property
     def _slack(self) -> float:

@@ -12,7 +12,6 @@ import typer
 from kernelregime._checks import one_of
 from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
-from kernelregime.report.quantities import duration
 
 SUMMARY = "NTK or NNGP of any number of points, in a store that resumes."
 EXAMPLES = (
@@ -37,6 +36,7 @@ class Running(options.Storing):
 def gram(network: options.Network, points: options.Points, running: Running) -> None:
     """NTK or NNGP Gram matrix of the infinitely wide network on any number of points, in a store that a stopped run goes on with."""
     from kernelregime import grams, infinite, results
+    from kernelregime.report.quantities import duration
 
     x = network.points(points.load(most=None))
     problem = infinite.problem(network.build(outputs=1), x, kind=KINDS[running.kind], dtype=points.dtype)
@@ -86,6 +86,7 @@ def _computed(problem: Any, running: Running) -> Any:
 
 def _before(cost: Any, points: int, running: Running, dtype: str) -> str:
     from kernelregime.diagnosis.size import shown
+    from kernelregime.report.quantities import duration
 
     matrices = {"both": "NNGP and NTK"}.get(running.kind, running.kind.upper())
     kept = f", {cost.done} of them in the store already" if cost.done else ""

@@ -9,7 +9,6 @@ import typer
 from kernelregime._checks import counted, fail
 from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
-from kernelregime.report.quantities import duration
 
 SUMMARY = "Run the claims of a paper; each gets a verdict."
 EXAMPLES = (
@@ -84,6 +83,8 @@ def _run(at: Any, running: Running) -> Any:
 
 
 def _before(places: Sequence[Any]) -> str:
+    from kernelregime.report.quantities import duration
+
     cells = sum(len(at.experiment.plan(at.scale)) for at in places)
     seconds = sum(at.experiment.cost(at.scale) for at in places)
     sizes = f"{counted(len(places), 'claim')}, {counted(cells, 'cell')}"
@@ -91,6 +92,8 @@ def _before(places: Sequence[Any]) -> str:
 
 
 def _line(result: Any) -> str:
+    from kernelregime.report.quantities import duration
+
     counts = {verdict: sum(claim.verdict == verdict for claim in result.claims) for verdict in ("holds", "fails", "inconclusive")}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     return f"{result.key}  {result.verdict} as printed ({told})  {duration(result.seconds)}"
@@ -99,6 +102,8 @@ def _line(result: Any) -> str:
 def _show(every: Sequence[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from kernelregime.report.quantities import duration
 
     table = Table(box=None, pad_edge=False)
     for name in ("claim", "paper", "what", "laptop", "paper's size"):
