@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ def folder(tmp_path_factory):
 def test_the_cost_comes_first_then_progress_and_verdicts(answer, tmp_path):
     code, out, errors = answer("reproduce", "B1", "--scale", "smoke", "--out", str(tmp_path))
     assert code == 0, errors
-    assert re.match(r"1 claim, 3 cells, about .* on one core; results go to .*smoke", errors)
+    assert re.match(r"1 claim, 3 cells to run, about .* on one core besides compilation; results go to .*smoke", errors)
     assert "3/3" in errors
     assert "B1" in out
     assert re.search(r"holds|fails", out)
@@ -60,3 +61,16 @@ def test_the_gallery_shows_what_was_run(folder, answer, refused, tmp_path):
     assert "B1" in (tmp_path / "pages" / "index.html").read_text()
     assert "--overwrite" in refused("gallery", "--results", str(folder), "--out", str(tmp_path / "pages"))
     assert "reproduce" in refused("gallery", "--results", str(tmp_path / "none"), "--out", str(tmp_path / "new"))
+
+
+def broken(**_):
+    raise ValueError("no luck")
+
+
+def test_a_claim_that_fails_to_run_stops_no_other(answer, monkeypatch, tmp_path):
+    rows = [replace(experiments.find("B1")[0], key="X1", run=broken), experiments.find("B1")[0]]
+    monkeypatch.setattr("kernelregime.experiments.find", lambda name: tuple(row for row in rows if row.key == name))
+    code, out, errors = answer("reproduce", "X1", "B1", "--scale", "smoke", "--out", str(tmp_path), "--json", "--quiet")
+    assert code == 2
+    assert [told["claim"] for told in json.loads(out)] == ["B1"]
+    assert "expected every cell of X1 to run; got 3 that failed 2 times" in errors

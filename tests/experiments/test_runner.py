@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,3 +140,99 @@ def test_what_is_stored_is_json_that_tells_verdicts(tmp_path, log):
     assert [claim["verdict"] for claim in told["claims"]] == [
         claim.verdict for claim in load_reproduction(tmp_path / "smoke" / "X1").claims
     ]
+
+
+def test_overwrite_with_resume_keeps_what_is_of_these_settings(tmp_path, log, calls):
+    def stop(_, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(toys.experiment(log), "smoke", folder=tmp_path, overwrite=True, progress=stop)
+    reproduce(toys.experiment(log), "smoke", folder=tmp_path, overwrite=True, resume=True)
+    assert calls() == [3, 4, 5]
+    assert reproduce(toys.experiment(log, version=2), "smoke", folder=tmp_path, overwrite=True, resume=True).version == 2
+    assert calls() == [3, 4, 5] * 2
+
+
+def test_what_a_killed_run_left_half_written_is_in_no_ones_way(tmp_path, log):
+    folder = tmp_path / "smoke" / "X1"
+    (folder / "cells").mkdir(parents=True)
+    for name in ("plan.json.part", "arrays.npz.part", "result.json.part"):
+        (folder / name).write_text("half")
+    assert reproduce(toys.experiment(log), "smoke", folder=tmp_path).claims
+
+
+def test_a_folder_that_is_a_link_is_emptied_where_it_leads(tmp_path, log, calls):
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "smoke" / "X1").symlink_to(tmp_path / "disk")
+    for version in (1, 2):
+        reproduce(toys.experiment(log, version=version), "smoke", folder=tmp_path, overwrite=True)
+    assert calls() == [3, 4, 5] * 2
+    assert load_reproduction(tmp_path / "disk").version == 2
+
+
+def test_a_finished_result_is_judged_by_the_claims_of_today(tmp_path, log, calls):
+    reproduce(toys.experiment(log), "smoke", folder=tmp_path)
+    later = replace(toys.experiment(log), claims=lambda measured: toys.claims(measured)[:1], title="Other words")
+    found = reproduce(later, "smoke", folder=tmp_path, resume=True)
+    assert (len(found.claims), found.title) == (1, "Other words")
+    assert load_reproduction(tmp_path / "smoke" / "X1").claims == found.claims
+    assert calls() == [3, 4, 5]
+
+
+@pytest.mark.slow
+def test_a_cell_that_ends_its_process_is_recorded_and_does_not_stop_the_others(tmp_path, log):
+    with pytest.raises(RunError, match="got 1 that failed 2 times, the first of them 'n3'"):
+        reproduce(toys.experiment(log, special={3: {"dies": True}}), "smoke", folder=tmp_path, engine="processes", workers=2)
+    folder = tmp_path / "smoke" / "X1" / "cells"
+    assert sorted(path.name for path in folder.iterdir()) == ["n3.txt", "n4.npz", "n5.npz"]
+    assert "its process ended" in (folder / "n3.txt").read_text()
+
+
+def test_a_network_cut_short_in_training_is_not_stored_and_training_goes_on_where_it_was(tmp_path):
+    stop = tmp_path / "stop"
+    stop.touch()
+    row = toys.learning(tmp_path / "log", stop)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(row, "smoke", folder=tmp_path / "cut")
+    cells = tmp_path / "cut" / "smoke" / "X2" / "cells"
+    assert [path.name for path in cells.iterdir()] == ["one.0.checkpoint.npz"]
+    stop.unlink()
+    found = reproduce(row, "smoke", folder=tmp_path / "cut", resume=True)
+    steps = [int(step) for step in (tmp_path / "log").read_text().split()]
+    assert steps == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]  # the probe of step 4 had not ended
+    same(found, reproduce(row, "smoke", folder=tmp_path / "whole"))
+    assert not cells.exists()
+
+
+def test_a_checkpoint_of_other_code_is_passed_over(tmp_path):
+    row = toys.learning(tmp_path / "log", tmp_path / "stop")
+    whole = reproduce(row, "smoke", folder=tmp_path / "whole")
+    stop = tmp_path / "stop"
+    stop.touch()
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(toys.learning(tmp_path / "log", stop, rate=0.2), "smoke", folder=tmp_path)
+    stop.unlink()
+    left = tmp_path / "smoke" / "X2" / "cells" / "one.0.checkpoint.npz"
+    other = tmp_path / "other" / "smoke" / "X2" / "cells"
+    other.mkdir(parents=True)
+    left.rename(other / left.name)
+    (other.parent / "plan.json").write_text(json.dumps(place(row, "smoke", tmp_path / "other").identity))
+    same(reproduce(row, "smoke", folder=tmp_path / "other", resume=True), whole)
+
+
+def test_where_and_on_what_cells_were_computed_is_told(tmp_path, log, monkeypatch):
+    def stop(_, done, total):
+        if done == 1:
+            monkeypatch.setattr("kernelregime.experiments.runner.environment", lambda: {"time": "2999", "packages": {"jax": "9"}})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(toys.experiment(log), "smoke", folder=tmp_path, progress=stop)
+    found = reproduce(toys.experiment(log), "smoke", folder=tmp_path, resume=True)
+    assert (found.environment["packages"], found.environment["device"]) == ({"jax": "9"}, "cpu")
+    (other,) = found.environment["others"]
+    assert other["packages"]["numpy"] == np.__version__
+    assert found.seconds == pytest.approx(sum(cell.seconds for cell in found.cells))

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_a_claim_shows_statement_numbers_verdicts_time_and_how_to_run_it(pages):
     for part in (
         "B12 Title of B12 fails",
         "What is said &amp; meant",
-        "Beyond the limit &lt;of width&gt;: section 1. 2 runs at laptop scale in 5 s.",
+        "Beyond the limit &lt;of width&gt;: section 1; Figure 7. 2 runs at laptop scale in 5 s.",
         "as it stands eq. 8 1.00 ± 0.10 (n = 100) 2 as printed fails".replace("n = 100", "n\u00a0=\u00a0100").replace("\u00a0", " "),
         "≤ 2 as printed holds",
         "1 corrected holds",
@@ -124,6 +125,29 @@ def test_only_pages_of_an_earlier_gallery_are_written_over(tmp_path):
     (tmp_path / "pages" / "mine.html").write_text("mine")
     with pytest.raises(InputError, match=r"mine\.html"):
         gallery.write(RESULTS, tmp_path / "pages", overwrite=True)
+
+
+def test_pages_of_papers_that_are_gone_go_too(tmp_path):
+    gallery.write(RESULTS, tmp_path)
+    gallery.write(RESULTS[1:], tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["background.html", "index.html"]
+
+
+def test_of_several_scales_the_largest_is_shown(tmp_path):
+    for scale in ("paper", "smoke", "laptop"):
+        store_reproduction(replace(RESULTS[0], scale=scale), tmp_path / scale / "B12")
+    assert [item.scale for item in gallery.found_in(tmp_path)] == ["paper"]
+
+
+def test_a_result_that_can_no_longer_be_drawn_is_shown_without_its_figure(pages):
+    page = gallery.html([replace(RESULTS[0], key="B1")])["index.html"]
+    assert "No figure: this result is of version 3 of the experiment; run it again." in page
+    assert "No figure" not in pages["index.html"]
+
+
+def test_what_holds_only_roughly_says_so():
+    rough = replace(RESULTS[1], claims=(Claim("eq. 1", "a number", 1.0, Estimate(1.1, 0.2, 10**6)),))
+    assert "to 60 % by chance" in gallery.html([rough])["index.html"]
 
 
 PROBE = """

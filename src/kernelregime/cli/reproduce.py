@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelregime._checks import counted, fail
+from kernelregime._checks import RunError, counted, fail
 from kernelregime.cli import commands, interrupts, options
 from kernelregime.cli.progress import bars
 
@@ -51,15 +51,21 @@ def reproduce(running: Running) -> None:
         at.check(resume=running.resume, overwrite=running.overwrite)
     if not running.quiet:
         typer.echo(_before(places), err=True)
-    found = []
+    found, failures = [], []
     for at in places:
-        found.append(_run(at, running))
+        try:
+            found.append(_run(at, running))
+        except RunError as error:  # the others go on
+            failures.append(error)
+            continue
         if not running.json and not running.quiet:
             typer.echo(_line(found[-1]), err=True)
     if running.json:
         typer.echo(results.plain_json([_shown(item) for item in found]))
-        return
-    Console().print(report.verdicts(found))
+    elif found:
+        Console().print(report.verdicts(found))
+    if failures:
+        raise RunError("; and ".join(map(str, failures)))
 
 
 def _run(at: Any, running: Running) -> Any:
@@ -85,10 +91,10 @@ def _run(at: Any, running: Running) -> Any:
 def _before(places: Sequence[Any]) -> str:
     from kernelregime.report.quantities import duration
 
-    cells = sum(len(at.experiment.plan(at.scale)) for at in places)
-    seconds = sum(at.experiment.cost(at.scale) for at in places)
-    sizes = f"{counted(len(places), 'claim')}, {counted(cells, 'cell')}"
-    return f"{sizes}, about {duration(seconds)} on one core; results go to {places[0].folder.parent}"
+    left = [(at.experiment, cell) for at in places for cell in at.left()]
+    seconds = sum(experiment.seconds(**cell.params) for experiment, cell in left)
+    sizes = f"{counted(len(places), 'claim')}, {counted(len(left), 'cell')} to run"
+    return f"{sizes}, about {duration(seconds)} on one core besides compilation; results go to {places[0].folder.parent}"
 
 
 def _line(result: Any) -> str:

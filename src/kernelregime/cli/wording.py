@@ -16,6 +16,7 @@ _CLAUSES = (
     ("check the params and the scale of the data", "lower --sigma-w2, or check the scale of the data"),
     ("look for overflow in f, or a point where f has no derivative (a norm or root at 0)", "lower --sigma-w2 or --depth"),
     ("overwrite=True", "--overwrite"),
+    ("resume=True", "--resume"),
     ('use target coding "one-hot"', "use --target-coding one-hot"),
 )
 _OVERFLOW = re.compile(r"expected gram to be finite; (.*); remove or impute them")

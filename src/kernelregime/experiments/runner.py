@@ -2,21 +2,25 @@
 
 import importlib
 import json
+import math
 import shutil
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from kernelregime import grams
 from kernelregime._checks import RunError, fail, one_of
 from kernelregime.experiments.experiment import SCALES, Arrays, Experiment, Measured, Scale
+from kernelregime.experiments.training import checkpoints, forget
+from kernelregime.grams.engines import Engine
 from kernelregime.grams.lock import held
 from kernelregime.grams.tiles import Block, Plan
 from kernelregime.results import (
@@ -35,7 +39,10 @@ from kernelregime.results import (
 )
 
 SCHEMA = "kernelregime.experiment/1"
-PLAN, CELLS, FAILURE = "plan.json", "cells", "failure"
+PLAN, CELLS = "plan.json", "cells"
+KNOWN = (PLAN, CELLS, RESULT, ARRAYS)
+SECONDS, ENVIRONMENT, FAILURE = ".seconds", ".environment", ".failure"  # beside the arrays of a cell
+TEXTS = ("paper", "title", "statement", "source", "figures", "choices")
 TRIES = 2  # of a cell in one run
 
 Progress = Callable[[str, int, int], None]
@@ -62,22 +69,44 @@ class Place:
         """The cells that are stored."""
         return [cell for cell in self.experiment.plan(self.scale) if self.file(cell).exists()]
 
+    def left(self) -> list[Cell]:
+        """The cells that are not stored."""
+        return [] if self.finished() else [cell for cell in self.experiment.plan(self.scale) if not self.file(cell).exists()]
+
     def check(self, *, resume: bool, overwrite: bool) -> bool:
-        """Whether a run goes on with what the folder holds. Raises: `InputError` where it would have to remove what it may not."""
-        found = sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
-        strange = [name for name in found if name not in (PLAN, CELLS, RESULT, ARRAYS) or (name != CELLS and not ours(self.folder / name))]
-        if strange:
-            got = f"{self.folder} with {strange[0]!r}"
+        """Whether a run goes on with what the folder holds. Raises: `InputError` where it would have to remove what it may not.
+
+        With `resume`, cells and results of these settings are kept whatever `overwrite` says, which then stands for others.
+        """
+        found = self._held()
+        foreign = sorted(name for name in found if name not in KNOWN or (name != CELLS and not ours(self.folder / name)))
+        if foreign:
+            got = f"{self.folder} with {foreign[0]!r}"
             raise fail("a folder of this experiment alone", got, "name another folder; nothing was written")
+        if not found:
+            return False
         head = next((self.folder / name for name in (PLAN, RESULT) if name in found), None)
-        same = head is not None and json.loads(head.read_text(encoding="utf-8"))["digest"] == self.identity["digest"]
-        if not found or overwrite or (resume and same):
-            return bool(found) and not overwrite
+        same = head is not None and json.loads(head.read_text(encoding="utf-8")).get("digest") == self.identity["digest"]
+        if resume and same:
+            return True
+        if overwrite:
+            return False
         what = "a result of other settings" if not same else "a finished result" if RESULT in found else f"{len(self.done())} cells done"
         do = "give resume=True to go on with it or keep it, or overwrite=True to begin anew"
         raise fail(
             "a new folder", f"{self.folder} with {what}", do if same else "give overwrite=True to begin anew, or name another folder"
         )
+
+    def _held(self) -> set[str]:
+        """What the folder holds, save what a killed run left half-written or empty."""
+        names = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        names -= {f"{name}.part" for name in KNOWN}
+        return names - {CELLS} if names == {CELLS} and not any((self.folder / CELLS).iterdir()) else names
+
+    def clear(self) -> None:
+        """Empty the folder, of which `check` has told that it may be."""
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            shutil.rmtree(path) if path.name == CELLS else path.unlink()
 
     def finished(self) -> Reproduction | None:
         """The result of this very run, where it stands already."""
@@ -108,70 +137,99 @@ def reproduce(
 
     Every cell is stored when it ends. A cell that raises is tried once more after the others; what still fails is recorded beside the
     cells and ends the run with `RunError`, the others stay. `engine`, `workers`: as in `grams.assemble`. `resume`: go on with a run that
-    was stopped (what is stored is not computed again); a finished result is returned as it is. `overwrite`: begin anew.
+    was stopped (what is stored is not computed again); a finished result is kept, and judged by the claims as they are now.
+    `overwrite`: begin anew; with `resume`, only where the folder holds a run of other settings.
     Raises: `InputError` for a folder with other results, or an unfinished run without `resume`.
     """
     at, run = place(experiment, scale, folder), grams.engine(engine, workers)
-    start = time.perf_counter()
     at.folder.parent.mkdir(parents=True, exist_ok=True)
     with held(at.folder):
-        if resume and not overwrite and (finished := at.finished()):
-            return finished
         if not at.check(resume=resume, overwrite=overwrite):
-            shutil.rmtree(at.folder, ignore_errors=True)
+            at.clear()
+        if finished := at.finished():
+            return _renewed(at, finished)
         with created(at.folder / CELLS):
             if not (at.folder / PLAN).exists():
                 _write(at.folder / PLAN, plain_json(at.identity | {"environment": environment()}))
             _run_missing(at, run, progress)
-            return _collected(at, time.perf_counter() - start)
+            return _collected(at)
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The pair function that an engine calls: row i is cell i. `function`: module and name, so that it can be sent anywhere."""
+    """The pair function that an engine calls: row i is cell i. `function`: module and name, so that it can be sent anywhere.
+
+    `folder`: where networks in training keep their checkpoints.
+    """
 
     function: tuple[str, str]
     cells: tuple[Cell, ...]
+    folder: str
 
     def __call__(self, rows: slice, _: slice) -> Block:
         """The arrays of one cell with the seconds it took, or what it raised."""
         cell, start = self.cells[rows.start], time.perf_counter()
         run = getattr(importlib.import_module(self.function[0]), self.function[1])
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), checkpoints(Path(self.folder), cell.name):
                 warnings.simplefilter("ignore", RuntimeWarning)  # what leaves the range of floats shows in the arrays
                 arrays = run(seed=cell.seed, **cell.params)
         except Exception:  # whatever it is, the other cells go on
             return Block({FAILURE: np.asarray(traceback.format_exc())})
-        return Block({name: np.asarray(value) for name, value in arrays.items()} | {"seconds": np.asarray(time.perf_counter() - start)})
+        where = json.dumps(environment() | {"device": jax.default_backend()})
+        beside = {SECONDS: np.asarray(time.perf_counter() - start), ENVIRONMENT: np.asarray(where)}
+        return Block({name: np.asarray(value) for name, value in arrays.items()} | beside)
 
 
-def _run_missing(at: Place, run: Any, progress: Progress | None) -> None:
+def _run_missing(at: Place, run: Engine, progress: Progress | None) -> None:
     cells = at.experiment.plan(at.scale)
-    function = (at.experiment.run.__module__, at.experiment.run.__qualname__)
-    left = [index for index, cell in enumerate(cells) if not at.file(cell).exists()]
-    done = len(cells) - len(left)
-    if progress:
-        progress(at.experiment.key, done, len(cells))
-    for _ in range(TRIES):
-        failed = []
-        places: Iterable[tuple[int, int]] = [(index, 0) for index in left]
-        with closing(run.run(Cells(function, cells), Plan(len(cells), 1, 1, False), places)) as blocks:
-            for (index, _), block in blocks:
-                failure = at.file(cells[index]).with_suffix(".txt")
-                if FAILURE in block.matrices:
-                    failed.append(index)
-                    _write(failure, str(block.matrices[FAILURE]))
-                    continue
-                save_arrays(at.file(cells[index]), block.matrices, schema=SCHEMA)
-                failure.unlink(missing_ok=True)
-                done += 1
-                if progress:
-                    progress(at.experiment.key, done, len(cells))
+
+    def left() -> list[int]:
+        return [index for index, cell in enumerate(cells) if not at.file(cell).exists()]
+
+    def told() -> None:
+        if progress:
+            progress(at.experiment.key, len(cells) - len(left()), len(cells))
+
+    told()
+    for attempt in range(TRIES):
+        engine = run if attempt == 0 else run._replace(workers=1)  # so that it is known which cell ends its process
+        failed: set[int] = set()
+        while waiting := [index for index in left() if index not in failed]:
+            try:
+                for index, block in _blocks(at, engine, waiting):
+                    if _stored(at.file(cells[index]), block):
+                        told()
+                    else:
+                        failed.add(index)
+            except RunError as error:  # workers keep dying, over the first that is left or one beside it
+                index = next(index for index in left() if index not in failed)
+                _write(at.file(cells[index]).with_suffix(".txt"), f"its process ended: {error}")
+                failed.add(index)
         if not failed:
             return
-        left = sorted(failed)
-    raise RunError(_told(at, [cells[index] for index in left]))
+    raise RunError(_told(at, [cells[index] for index in left()]))
+
+
+def _blocks(at: Place, run: Engine, indices: Sequence[int]) -> Iterator[tuple[int, Block]]:
+    """What these cells give, as they end."""
+    cells = at.experiment.plan(at.scale)
+    function, folder = (at.experiment.run.__module__, at.experiment.run.__qualname__), str((at.folder / CELLS).absolute())
+    with closing(run.run(Cells(function, cells, folder), Plan(len(cells), 1, 1, False), [(index, 0) for index in indices])) as blocks:
+        for (index, _), block in blocks:
+            yield index, block
+
+
+def _stored(file: Path, block: Block) -> bool:
+    """Whether a cell gave arrays, which are stored; what it raised is recorded in their place."""
+    record = file.with_suffix(".txt")
+    if FAILURE in block.matrices:
+        _write(record, str(block.matrices[FAILURE]))
+        return False
+    save_arrays(file, block.matrices, schema=SCHEMA)
+    record.unlink(missing_ok=True)
+    forget(file.parent, file.stem)
+    return True
 
 
 def _told(at: Place, failed: Sequence[Cell]) -> str:
@@ -183,25 +241,28 @@ def _told(at: Place, failed: Sequence[Cell]) -> str:
     )
 
 
-def _collected(at: Place, seconds: float) -> Reproduction:
+def _collected(at: Place) -> Reproduction:
     """The result of all cells, in the place of their files."""
     arrays: dict[str, Arrays] = {}
-    cells = []
+    cells, where = [], []
     for cell in at.experiment.plan(at.scale):
         with np.load(at.file(cell), allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
-        cells.append(replace(cell, seconds=float(found.pop("seconds"))))
+        cells.append(replace(cell, seconds=float(found.pop(SECONDS))))
+        where.append(json.loads(str(found.pop(ENVIRONMENT))))
         arrays[cell.name] = found
     experiment = at.experiment
     result = Reproduction(
-        **{name: getattr(experiment, name) for name in ("key", "paper", "title", "statement", "source", "figures", "choices", "version")},
+        **{name: getattr(experiment, name) for name in TEXTS},
+        key=experiment.key,
+        version=experiment.version,
         scale=at.scale,
         digest=at.identity["digest"],
         cells=tuple(cells),
         claims=tuple(experiment.claims(Measured(cells, arrays))),
         arrays=arrays,
-        environment=environment(),
-        seconds=seconds,
+        environment=_together(where),
+        seconds=math.fsum(cell.seconds for cell in cells),
     )
     store_reproduction(result, at.folder)
     shutil.rmtree(at.folder / CELLS)
@@ -209,9 +270,28 @@ def _collected(at: Place, seconds: float) -> Reproduction:
     return result
 
 
+def _together(where: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The environment of the last cell, and under "others" those of cells that were computed elsewhere or with other versions."""
+    last = max(where, key=lambda found: found["time"])
+    others: list[dict[str, Any]] = []
+    for found in where:
+        if all(found | {"time": ""} != known | {"time": ""} for known in (last, *others)):
+            others.append(found)
+    return last | ({"others": others} if others else {})
+
+
+def _renewed(at: Place, finished: Reproduction) -> Reproduction:
+    """A finished result with the claims and words of today, stored anew if they differ."""
+    again = judged(at.experiment, finished)
+    if plain_json(asdict(replace(again, arrays={}))) != plain_json(asdict(replace(finished, arrays={}))):
+        store_reproduction(again, at.folder)
+    return again
+
+
 def judged(experiment: Experiment, result: Reproduction) -> Reproduction:
-    """The result with its claims made anew of its arrays."""
-    return replace(result, claims=tuple(experiment.claims(Measured(result.cells, result.arrays))))
+    """The result in the experiment's words of today, with its claims made anew of its arrays."""
+    words = {name: getattr(experiment, name) for name in TEXTS}
+    return replace(result, **words, claims=tuple(experiment.claims(Measured(result.cells, result.arrays))))
 
 
 def _write(path: Path, text: str) -> None:

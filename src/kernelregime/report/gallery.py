@@ -1,6 +1,7 @@
 """The gallery: all claims of the papers with their verdicts and figures, as pages without references to anything outside them."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +13,13 @@ from kernelregime.report.canvas import svg
 from kernelregime.report.page import resource
 from kernelregime.report.palette import DARK, LIGHT, variables
 from kernelregime.report.papers import drawings
-from kernelregime.report.quantities import duration, number
+from kernelregime.report.quantities import duration, number, percent
 from kernelregime.report.words import claimed
 from kernelregime.results import RESULT, Paper, Reproduction, created, load_reproduction, ours, staged
 
 INDEX = "index.html"
+SCALES = ("smoke", "laptop", "paper")
+COARSE = 0.1  # of the predicted number: what chance allows beyond is told beside the verdict
 ORIGINS = {"printed": "as printed", "corrected": "corrected", "ours": "ours"}
 TONES = {"holds": "holds", "fails": "fails", "inconclusive": "unknown"}
 MEANING = {
@@ -27,19 +30,21 @@ MEANING = {
 
 
 def found_in(folder: str | os.PathLike[str]) -> list[Reproduction]:
-    """The results of `kernelregime reproduce` below a folder, in the order of their keys. Raises: `InputError` if there are none."""
+    """The results of `kernelregime reproduce` below a folder, in the order of their keys; of each claim that at the largest scale.
+
+    Raises: `InputError` if there are none, or several of a claim at one scale.
+    """
     root = Path(folder)
     if not root.is_dir():
         raise fail("a folder of results", str(root), "run kernelregime reproduce first, or name another folder")
     found = [load_reproduction(path.parent) for path in sorted(root.rglob(RESULT)) if _of_claims(path)]
     if not found:
         raise fail("results of kernelregime reproduce", f"none below {root}", "run it first, or name another folder")
-    kept: dict[tuple[str, str], Reproduction] = {}
-    for result in found:
-        other = kept.setdefault((result.key, result.scale), result)
-        if other is not result:
-            raise fail("one result for each claim and scale", f"several of {result.key} at {result.scale} below {root}", "name one folder")
-    return sorted(found, key=lambda result: (result.key[0], int(result.key[1:]) if result.key[1:].isdigit() else 0, result.scale))
+    for key, several in Counter((result.key, result.scale) for result in found).items():
+        if several > 1:
+            raise fail("one result for each claim and scale", f"several of {key[0]} at {key[1]} below {root}", "name one folder")
+    largest = {result.key: result for result in sorted(found, key=lambda result: SCALES.index(result.scale))}
+    return sorted(largest.values(), key=lambda result: (result.key[0], int(result.key[1:]) if result.key[1:].isdigit() else 0))
 
 
 def html(results: Sequence[Reproduction]) -> dict[str, str]:
@@ -69,6 +74,9 @@ def write(results: Sequence[Reproduction], folder: str | os.PathLike[str], *, ov
         do = "name another folder" if strange else "name another folder or give overwrite=True"
         raise fail("a folder that is new or empty", f"{path} with {(strange or held)[0]!r}", f"{do}; nothing was written")
     with created(path):
+        for name in held:
+            if name not in pages:
+                (path / name).unlink()
         for name, text in pages.items():
             with staged(path / name) as part:
                 part.write_text(text, encoding="utf-8")
@@ -104,6 +112,7 @@ def _template() -> Any:
 
 
 def _card(result: Reproduction) -> dict[str, Any]:
+    drawn = _drawn(result)
     printed, mended = ([claim for claim in result.claims if (claim.origin == "printed") is so] for so in (True, False))
     return {
         "key": result.key,
@@ -123,15 +132,22 @@ def _card(result: Reproduction) -> dict[str, Any]:
         "version": result.version,
         "computed": result.environment.get("time", ""),
         "rows": [_row(claim) for claim in result.claims],
-        "drawings": [
-            {
-                "name": item.name,
-                "caption": item.caption,
-                "svg": svg(item.figure, label=f"{item.name}. {item.caption}", prefix=f"{result.key}-{at}-"),
-            }
-            for at, item in enumerate(drawings(result))
-        ],
+        "drawings": drawn or [],
+        "stale": drawn is None,
     }
+
+
+def _drawn(result: Reproduction) -> list[dict[str, str]] | None:
+    """The figures; None of a result that another version of the experiment computed, where they can no longer be drawn."""
+    try:
+        made = drawings(result)
+    except (LookupError, ValueError):
+        return None
+    found = []
+    for at, item in enumerate(made):
+        shown = svg(item.figure, label=f"{item.name}. {item.caption}", prefix=f"{result.key}-{result.scale}-{at}-")
+        found.append({"name": item.name, "caption": item.caption, "svg": shown})
+    return found
 
 
 def _counted(claims: Sequence[Claim]) -> str:
@@ -142,7 +158,11 @@ def _counted(claims: Sequence[Claim]) -> str:
 
 def _row(claim: Claim) -> dict[str, str]:
     predicted, measured = claimed(claim)
-    more = f"decided by {number(claim.more, 2)} times the sample" if claim.verdict == "inconclusive" and claim.more > 1 else ""
+    more, allowed = "", claim.measured.allowance
+    if claim.verdict == "inconclusive" and claim.more > 1:
+        more = f"decided by {number(claim.more, 2)} times the sample"
+    elif claim.verdict == "holds" and claim.relation == "equal" and allowed > COARSE * abs(claim.predicted):
+        more = f"to {percent(allowed / abs(claim.predicted))} by chance"
     return {
         "statement": claim.statement,
         "source": claim.source,
