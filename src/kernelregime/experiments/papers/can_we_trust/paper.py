@@ -57,10 +57,15 @@ def _thetas(widths: tuple[int, ...], activation: str, *, sigma_w2: float, sigma_
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """First less second, measured independently."""
-    return Estimate(first.mean - second.mean, math.hypot(first.sem, second.sem), min(first.n, second.n))
+    return Estimate(first.mean - second.mean, _known(math.hypot(first.sem, second.sem)), min(first.n, second.n))
 
 
 def ratio(first: Estimate, second: Estimate) -> Estimate:
     """First over second, measured independently; the error to first order."""
     mean = first.mean / second.mean
-    return Estimate(mean, abs(mean) * math.hypot(first.sem / first.mean, second.sem / second.mean), min(first.n, second.n))
+    return Estimate(mean, _known(abs(mean) * math.hypot(first.sem / first.mean, second.sem / second.mean)), min(first.n, second.n))
+
+
+def _known(sem: float) -> float:
+    """`sem`, or the one object nan: estimates of unknown error then compare as equal."""
+    return sem if math.isfinite(sem) else math.nan
