@@ -9,7 +9,7 @@ import numpy as np
 from kernelregime.claims import Estimate
 from kernelregime.experiments.experiment import Arrays
 from kernelregime.results import Paper
-from kernelregime.theory import dispersion_estimate, sample_ntk_matrix
+from kernelregime.theory import dispersion_estimate, sample_ntk, sample_ntk_matrix
 
 PAPER = Paper(
     "can_we_trust",
@@ -34,16 +34,8 @@ def spreads(
     """By depth, for an input of |x|² = n_0 = M: the dispersion of Θ(x, x) and the variance of log Θ(x, x), with standard errors."""
     found: dict[str, list[Any]] = {name: [] for name in ("dispersion", "sem", "reliable", "log_variance", "log_variance_sem")}
     for depth, count in zip(depths, draws, strict=True):
-        theta = sample_ntk_matrix(
-            (*(width for _ in range(depth)), 1),
-            activation,
-            np.ones((1, width)),
-            sigma_w2=sigma_w2,
-            sigma_b2=sigma_b2,
-            parameterization="standard",
-            draws=count,
-            seed=substream(seed, depth),
-        ).theta[:, 0, 0]
+        setting = {"sigma_w2": sigma_w2, "sigma_b2": sigma_b2}
+        theta = _thetas((*(width for _ in range(depth)), 1), activation, draws=count, seed=substream(seed, depth), **setting)
         estimate = dispersion_estimate(theta)
         found["dispersion"].append(estimate.mean)
         found["sem"].append(estimate.sem)
@@ -55,12 +47,25 @@ def spreads(
     return {name: np.array(values) for name, values in found.items()}
 
 
+def _thetas(widths: tuple[int, ...], activation: str, *, sigma_w2: float, sigma_b2: float, draws: int, seed: int) -> np.ndarray:
+    """Draws of Θ(x, x), |x|² = n_0: by the faster sampler where there is one."""
+    law: dict[str, Any] = {"sigma_w2": sigma_w2, "sigma_b2": sigma_b2, "parameterization": "standard", "draws": draws, "seed": seed}
+    if activation == "relu" and sigma_b2 == 0:
+        return sample_ntk(widths, input_norm2=float(widths[0]), **law).theta
+    return sample_ntk_matrix(widths, activation, np.ones((1, widths[0])), **law).theta[:, 0, 0]
+
+
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """First less second, measured independently."""
-    return Estimate(first.mean - second.mean, math.hypot(first.sem, second.sem), min(first.n, second.n))
+    return Estimate(first.mean - second.mean, _known(math.hypot(first.sem, second.sem)), min(first.n, second.n))
 
 
 def ratio(first: Estimate, second: Estimate) -> Estimate:
     """First over second, measured independently; the error to first order."""
     mean = first.mean / second.mean
-    return Estimate(mean, abs(mean) * math.hypot(first.sem / first.mean, second.sem / second.mean), min(first.n, second.n))
+    return Estimate(mean, _known(abs(mean) * math.hypot(first.sem / first.mean, second.sem / second.mean)), min(first.n, second.n))
+
+
+def _known(sem: float) -> float:
+    """`sem`, or the one object nan: estimates of unknown error then compare as equal."""
+    return sem if math.isfinite(sem) else math.nan

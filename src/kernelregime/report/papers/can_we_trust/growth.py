@@ -36,8 +36,10 @@ def dispersion(result: Reproduction) -> list[Drawing]:
         axes[-1].set_xlabel("L/M")
         figure.supylabel("E Θ²/(E Θ)²", fontsize=10)
         legend(figure, axes[0])
+    counts = [count for cell in result.cells for count in cell.params["draws"]]
+    few, many = min(counts), max(counts)
     caption = (
-        f"Dispersion of Θ(x, x) of ReLU networks at initialization, {result.cells[0].params['draws']} draws a point (one standard error; "
+        f"Dispersion of Θ(x, x) of ReLU networks at initialization, {few} to {many} draws a point (one standard error; "
         "too small where the tail is heavy: at large L/M of the lower rows the points lie too low). Dashed, not in the paper: σ_w² = 2: "
         f"exact for M = {widths[-1]}; σ_w² = 3: the limit of large M. The paper's widths differ."
     )

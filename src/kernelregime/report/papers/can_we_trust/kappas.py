@@ -19,8 +19,11 @@ ROWS = ("ordered", "edge of chaos", "chaotic")
 def against_depth(result: Reproduction) -> list[Drawing]:
     """A figure for κ₂, one for κ₁/κ₂: rows for the phases, erf on the left, ReLU on the right."""
     params = result.cells[0].params
+    few, many = min(params["draws"]), max(params["draws"])
+    deep = max(depth for depth, count in zip(params["depths"], params["draws"], strict=True) if count == many)
+    more = f" ({many} up to L = {deep})" if many > few else ""
     said = (
-        f"Colours: x·x'. Points: means of {params['draws']} networks of M = {params['width']}; solid: lemma 2 with the biases' term; "
+        f"Colours: x·x'. Points: means of {few} networks{more} of M = {params['width']}; solid: lemma 2 with the biases' term; "
         "dotted: the closed forms of appendix E as printed. The paper draws formulas only; its (σ_w², σ_b²) are not given: "
     )
     settings = "; ".join(f"{name} {', '.join(_settings(result, key))}" for key, name in COLUMNS)

@@ -19,6 +19,7 @@ MARKS = (
 def variance(result: Reproduction) -> list[Drawing]:
     """A row for each activation: inputs that are alike on the left, images on the right; phases across."""
     params = result.cells[0].params
+    depth = min(cell.params["depth"] for cell in result.cells)
     activations = [name for name in TITLES if result.select(activation=name)]
     with style():
         figure, axes = panels(2 * len(activations), columns=2, height=2.1)
@@ -26,7 +27,7 @@ def variance(result: Reproduction) -> list[Drawing]:
             for column, (inputs, words) in enumerate(INPUTS.items()):
                 place = axes[2 * row + column]
                 for across, phase in enumerate(PHASES):
-                    for cell in result.select(activation=activation, inputs=inputs, phase=phase):
+                    for cell in result.select(activation=activation, inputs=inputs, phase=phase, depth=depth):
                         arrays = result.arrays[cell.name]
                         first = across == 0 or len(activations) == 1
                         points(
@@ -42,8 +43,9 @@ def variance(result: Reproduction) -> list[Drawing]:
         figure.supylabel("Var f(x) after training", fontsize=10)
         legend(figure, axes[0])
     caption = (
-        f"Variance over {params['networks']} networks (L = 3, M = {params['width']}) trained on {params['train']} points, mean over "
-        f"{params['test']} test points, one standard error; theorem 3; eq 10 with each network's own Θ⁰; and the law of infinitely wide "
-        "networks after as many steps. Left: every pair of inputs has the same covariance. The paper has no such figure."
+        f"Variance over {params['networks']} networks (L = {depth}, M = {params['width']}) trained on {params['train']} points, mean over "
+        f"{params['test']} test points, one standard error; theorem 3; eq 10 with random Θ⁰; and the law of infinitely wide "
+        f"networks after as many steps. Trained: eq 10 with {params['kernels']} random Θ⁰, and what training adds to it in the networks. "
+        "Left: every pair of inputs has the same covariance. The paper has no such figure."
     )
     return [Drawing("Theorem 3", caption, figure)]
