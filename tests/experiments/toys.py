@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelregime.claims import Claim, Estimate
 from kernelregime.experiments import Experiment
-from kernelregime.experiments.training import train
+from kernelregime.experiments.training import train_cell
 from kernelregime.results import Paper
 
 PAPER = Paper("toys", "On Toys", "No one, never")
@@ -64,7 +64,7 @@ def learn(*, log, stop, rate, seed):
         return params["w"]
 
     x = np.random.default_rng(seed).normal(size=(6, 3))
-    trace = train(
+    trace = train_cell(
         line,
         {"w": np.zeros((1, 3, 1))},
         x,

@@ -16,7 +16,7 @@ _files: ContextVar[Iterator[Path] | None] = ContextVar("files", default=None)
 
 @contextmanager
 def checkpoints(folder: Path, name: str) -> Iterator[None]:
-    """A context in which calls of `train`, one after another, keep checkpoints of this name in `folder`, where that exists."""
+    """A context in which calls of `train_cell`, one after another, keep checkpoints of this name in `folder`, where that exists."""
     token = _files.set((folder / f"{name}.{count}{ENDING}" for count in itertools.count()) if folder.is_dir() else None)
     try:
         yield
@@ -30,7 +30,7 @@ def forget(folder: Path, name: str) -> None:
         path.unlink()
 
 
-def train(*args: Any, **options: Any) -> Any:
+def train_cell(*args: Any, **options: Any) -> Any:
     """`training.train`, whose interrupted runs it would return, with `KeyboardInterrupt` in their place; in a cell, with a checkpoint."""
     files = _files.get()
     file = None if files is None else next(files)

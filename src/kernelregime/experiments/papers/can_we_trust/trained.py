@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from kernelregime import _precision, empirical, prediction, training
+from kernelregime import _precision, empirical, prediction
 from kernelregime.claims import Claim, Estimate, Origin
 from kernelregime.experiments.experiment import Arrays, Experiment, Measured, Params, Scale
 from kernelregime.experiments.papers.can_we_trust.images import images
 from kernelregime.experiments.papers.can_we_trust.kappas import PHASES
 from kernelregime.experiments.papers.can_we_trust.nets import drawn, network
 from kernelregime.experiments.papers.can_we_trust.paper import PAPER, difference, near_limit, ratio, substream
+from kernelregime.experiments.training import train_cell
 from kernelregime.prediction import Blocks
 from kernelregime.theory import NtkFactors, ntk_factors, sample_ntk_matrix, trained_variance
 
@@ -131,7 +132,7 @@ def _trained(
     """Outputs (networks, test points) after full-batch gradient descent on ½ Σ (f - y)², and by each network's own Θ⁰."""
     both = np.concatenate([x, points]).astype(np.float32)
     with _precision.enter("float32"):
-        trace = training.train(f, params, x, y, steps=steps, learning_rate=rate, probe_steps=(steps,), probes={}, dtype="float32")
+        trace = train_cell(f, params, x, y, steps=steps, learning_rate=rate, probe_steps=(steps,), probes={}, dtype="float32")
         theta = np.asarray(jax.jit(jax.vmap(empirical.ntk_function(f), (0, None)))(params, both), np.float64)
         evaluate = jax.jit(jax.vmap(f, (0, None)))
         outputs, start = np.asarray(evaluate(trace.params, both[len(x) :]))[..., 0], np.asarray(evaluate(params, both), np.float64)

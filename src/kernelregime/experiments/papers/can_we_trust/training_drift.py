@@ -15,6 +15,7 @@ from kernelregime.experiments.experiment import Arrays, Experiment, Measured, Pa
 from kernelregime.experiments.papers.can_we_trust.images import images
 from kernelregime.experiments.papers.can_we_trust.nets import drawn, network
 from kernelregime.experiments.papers.can_we_trust.paper import PAPER, difference
+from kernelregime.experiments.training import train_cell
 from kernelregime.theory import edge_of_chaos
 
 BIAS = 1.0
@@ -97,7 +98,7 @@ def run(
         def drift(_: int, params: Any) -> Any:
             return observables.drift(np.asarray(kernel(params, points), np.float64), start)
 
-        trace = training.train(
+        trace = train_cell(
             f,
             params,
             x,
