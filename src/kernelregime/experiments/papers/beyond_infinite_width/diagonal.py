@@ -75,7 +75,7 @@ def claims(measured: Measured) -> Sequence[Claim]:
         at = {name: float(arrays[name][-1]) for name in ("dispersion", "sem", "printed", "corrected", "exact")}
         found = Estimate(at["dispersion"], at["sem"], params["precise"])
         where = f"{phase}, σ_w² = {weight:g}, M = n_0 = {width}, L = {params['depths'][-1]}"
-        tolerance = near_limit(width)
+        tolerance = near_limit(width, RATIOS[-1])
         made += [
             Claim("theorem 3.1, eqs 8 to 10", f"limit of the dispersion as printed; {where}", at["printed"], found, tolerance),
             Claim(
