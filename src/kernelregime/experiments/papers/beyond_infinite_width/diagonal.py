@@ -106,8 +106,8 @@ def _plain(params: Params, arrays: Arrays, phase: str) -> list[Claim]:
     where = f"plain draws, {phase}, σ_w² = {weight:g}, M = n_0 = {width}, L = {depth}"
     return [
         Claim("theorem 3.2, eqs 11, 12", f"E Θ over that printed; {where}", 1.0, Estimate.of(np.exp(draws - mean.log_mean))),
-        Claim("theorem 3.2, corrected", f"exact dispersion; {where}", float(arrays["exact"][index]), Estimate(found.mean, found.sem, draws.size),
-              origin="corrected"),
+        Claim("theorem 3.2, corrected", f"exact dispersion; {where}", float(arrays["exact"][index]),
+              Estimate(found.mean, found.sem, draws.size), origin="corrected"),
     ]  # fmt: skip
 
 
