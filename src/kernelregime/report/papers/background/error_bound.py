@@ -46,11 +46,12 @@ def bounds(result: Reproduction) -> list[Drawing]:
             axes.set_xticks(depths[::2], [str(depth) for depth in depths[::2]])
             axes.set_xlabel("depth L")
         legend(figure, rows[1])
+    (few,) = {cell.params["points"] for cell in result.cells if "depths" in cell.params and "classes" in cell.params}
     n, fewer = cells[0].params["points"], result.cells[-1].params["points"]
     caption = (
         f"Kernel regression on {cells[0].params['data']}, odd against even digits, N = {n}: the loss min(|f - y|, 1) and the fraction of "
         "wrong signs on test points; the leading term of the bound (2.62) as printed, the same made independent of the scale of Θ, and the "
-        f"bound for L layers without constants. Hollow: digits 0 and 1; stars: networks of two layers trained on them, "
+        f"bound for L layers without constants. Hollow: digits 0 and 1, N = {few}; stars: networks of two layers trained on them, "
         f"N = {fewer}. Above 1 a bound says nothing; below "
         "the loss it does not hold. The thesis has no figure of it."
     )
