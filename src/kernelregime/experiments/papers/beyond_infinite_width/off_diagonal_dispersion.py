@@ -108,7 +108,7 @@ def _phase(params: Params, arrays: Arrays) -> Iterable[Claim]:
     if params["sigma_w2"] not in PHASES:
         return
     # the deepest networks whose estimates can be believed and tell something; no standard error where there are none
-    good = arrays["reliable"].all(axis=1) & (arrays["sem"] <= PRECISE * arrays["dispersion"]).all(axis=1)
+    good = np.all(arrays["reliable"] & (arrays["sem"] <= PRECISE * arrays["dispersion"]), axis=1)
     while last and not good[last]:
         last -= 1
     told = bool(good[last])
