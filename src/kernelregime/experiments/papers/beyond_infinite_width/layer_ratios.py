@@ -14,7 +14,7 @@ from kernelregime.theory import layer_ratio_product, layer_ratio_skewness, print
 
 PRODUCTS: Mapping[Scale, Sequence[tuple[int, int, int]]] = {  # width, hidden layers, draws: L/M = 1/2
     "smoke": ((12, 4, 3000),),
-    "laptop": ((12, 6, 30_000), (20, 10, 30_000), (40, 20, 12_000)),
+    "laptop": ((12, 6, 30_000), (20, 10, 60_000), (40, 20, 220_000)),
     "paper": ((12, 6, 1_000_000), (20, 10, 1_000_000), (40, 20, 400_000), (100, 50, 100_000)),
 }
 WIDE: Mapping[Scale, Sequence[tuple[int, int]]] = {  # width, draws

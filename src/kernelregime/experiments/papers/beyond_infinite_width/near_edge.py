@@ -119,6 +119,8 @@ EXPERIMENT = Experiment(
     choices=(
         "σ_w² from 1.5 to 2.2 in steps of 0.1",
         "draws by the exact law of Θ on one input (theory.sample_ntk), weighted where the mean is claimed (theory.simulated_dispersion)",
+        "of weighted draws E Θ and the mean squares of its terms are taken from their formulas, products over layers: measured is how the "
+        "terms go together; B1 measures these, of plain draws, too",
         "the terms O(M^{-3/2}) that theorem 3.2 leaves out are allowed for as a relative L·M^{-3/2}",
     ),
 )

@@ -22,7 +22,8 @@ CURVES = (
 
 def bounds(result: Reproduction) -> list[Drawing]:
     """Errors and bounds against the fraction of random labels, and against depth."""
-    cells = [cell for cell in result.cells if "depths" in cell.params]
+    cells = [cell for cell in result.cells if "depths" in cell.params and "classes" not in cell.params]
+    easy = [result.arrays[cell.name] for cell in result.cells if "depths" in cell.params and "classes" in cell.params]
     trained = [result.arrays[cell.name] for cell in result.cells if "depths" not in cell.params]
     arrays, depths = [result.arrays[cell.name] for cell in cells], cells[0].params["depths"]
     with style():
@@ -32,9 +33,10 @@ def bounds(result: Reproduction) -> list[Drawing]:
                 _measured(axes, depths, [found[name][:, column] for found in arrays], LIGHT[colour], marker, label)
             if name not in ("deep", "scale_free"):  # of this kernel the scale-free bound is the printed one
                 _measured(rows[0], RANDOM, [found[f"{name}_first"] for found in arrays], LIGHT[colour], marker, "")
-        for name, colour, _, _ in CURVES[:3]:
+        for name, colour, marker, _ in CURVES[:3]:
+            _hollow(rows[0], -0.02, [found[f"{name}_first"][0] for found in easy], LIGHT[colour], marker)
             _measured(rows[0], [-0.04], [np.atleast_1d(found[name]) for found in trained], LIGHT[colour], "*", "")
-        for axes, label in zip(rows, ("first layer of two; stars: trained", "NTK, true labels", "NTK, random labels"), strict=True):
+        for axes, label in zip(rows, ("first layer of two", "NTK, true labels", "NTK, random labels"), strict=True):
             axes.axhline(1, color=LIGHT["muted"], linewidth=0.8)
             log_axis(axes, "y")
             note(axes, label)
@@ -44,11 +46,13 @@ def bounds(result: Reproduction) -> list[Drawing]:
             axes.set_xticks(depths[::2], [str(depth) for depth in depths[::2]])
             axes.set_xlabel("depth L")
         legend(figure, rows[1])
+    (few,) = {cell.params["points"] for cell in result.cells if "depths" in cell.params and "classes" in cell.params}
     n, fewer = cells[0].params["points"], result.cells[-1].params["points"]
     caption = (
         f"Kernel regression on {cells[0].params['data']}, odd against even digits, N = {n}: the loss min(|f - y|, 1) and the fraction of "
         "wrong signs on test points; the leading term of the bound (2.62) as printed, the same made independent of the scale of Θ, and the "
-        f"bound for L layers without constants. Stars: trained networks of two layers, N = {fewer}. Above 1 a bound says nothing; below "
+        f"bound for L layers without constants. Hollow: digits 0 and 1, N = {few}; stars: networks of two layers trained on them, "
+        f"N = {fewer}. Above 1 a bound says nothing; below "
         "the loss it does not hold. The thesis has no figure of it."
     )
     return [Drawing("Eq. 2.62", caption, figure)]
@@ -57,3 +61,7 @@ def bounds(result: Reproduction) -> list[Drawing]:
 def _measured(axes: Any, x: Any, values: list[np.ndarray], colour: str, marker: str, label: str) -> None:
     mean, sem = np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
     points(axes, x, mean, sem, colour, label=label, marker=marker, line="-" if len(mean) > 1 else "")
+
+
+def _hollow(axes: Any, x: float, values: list[np.ndarray], colour: str, marker: str) -> None:
+    axes.plot([x], [np.mean(values)], marker, color=colour, markersize=5, markerfacecolor="none")

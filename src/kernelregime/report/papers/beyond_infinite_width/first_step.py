@@ -16,7 +16,7 @@ PHASES = (("chaotic", 3.0, "feature", "^"), ("edge of chaos", 2.0, "near", "s"),
 
 def change(result: Reproduction) -> list[Drawing]:
     """The relative change against depth in three phases; that of a whole gentle step; and at one L/M with η = a^(1-L)."""
-    width = max(cell.params["width"] for cell in result.cells)
+    width = sorted({cell.params["width"] for cell in result.cells})[-2]  # the widest are for one L/M
     with style():
         figure, (order, step, scaling) = panels(3, height=2.4)
         for name, weight, colour, marker in PHASES:

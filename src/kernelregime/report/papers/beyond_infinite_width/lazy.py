@@ -27,6 +27,7 @@ def rescaling(result: Reproduction) -> list[Drawing]:
             axes.plot(alphas, arrays["size"][0, 2] / alphas, "--", color=LIGHT["muted"], label="1/α", linewidth=1.0)
             log_axis(axes, "x")
             log_axis(axes, "y")
+            axes.set_xticks(alphas, [f"{alpha:g}" for alpha in alphas])
             note(axes, name)
         rows[2].set_xlabel("α")
         rows[1].set_ylabel("E |ΔΘ̃|/E Θ̃")
