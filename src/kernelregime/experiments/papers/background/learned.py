@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from kernelregime import empirical, networks, training
+from kernelregime import empirical, networks
 from kernelregime.experiments.experiment import Arrays
 from kernelregime.experiments.papers.background.trained import errors
+from kernelregime.experiments.training import train_cell
 from kernelregime.layers import Layer
 from kernelregime.observables import alignment
 
@@ -37,7 +38,7 @@ def run(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, *,
         return {"ntk": np.asarray(gram), "outputs": np.asarray(outputs)}
 
     shown = sorted({round(fraction * steps) for fraction in STEPS})
-    trace = training.train(
+    trace = train_cell(
         network.apply,
         params,
         every[: len(x)],

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernelregime import training
 from kernelregime.experiments.experiment import Arrays
+from kernelregime.experiments.training import train_cell
 from kernelregime.theory import arora_bound
 from kernelregime.theory.depth_limits import angle
 
@@ -43,7 +43,7 @@ def run(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, *,
     weights = np.random.default_rng(seed).normal(size=(x.shape[1], width // 2))
     start = np.repeat(weights[None, None], 2, axis=1).astype(np.float32)  # one network of two equal halves
     rate = float(1 / np.linalg.eigvalsh(gram[:n, :n])[-1])
-    trace = training.train(
+    trace = train_cell(
         outputs,
         start,
         unit.astype(np.float32),

@@ -14,8 +14,8 @@ from kernelregime.empirical import ntk_function
 from kernelregime.experiments.experiment import Arrays, Experiment, Measured, Params, Scale
 from kernelregime.experiments.papers.beyond_infinite_width.course import less
 from kernelregime.experiments.papers.beyond_infinite_width.paper import PAPER
+from kernelregime.experiments.training import train_cell
 from kernelregime.networks import mlp
-from kernelregime.training import train
 
 WEIGHTS = (1.0, 2.0, 2.2)  # σ_w²
 PER_CLASS = 10  # points of each class that the kernel is computed on
@@ -62,7 +62,7 @@ def run(
     """
     given = load(data, points_train=points, points_test=points, scaling="none", target_coding="one-hot", seed=0)
     f, params = _networks(weights, width, depth, networks, given, seed)
-    trace = train(
+    trace = train_cell(
         f,
         params,
         np.float32(given.x_train),
