@@ -183,8 +183,7 @@ def _log_errors_squared(net: Setting) -> np.ndarray:
         return logs
     p, r = 1.0, 1 / net.outputs
     for layer, width in reversed(list(enumerate(net.widths[1:].tolist()))):
-        e = 1 / width
-        p, r = ((1 + e) * p + 4 * e * r) / (1 + 5 * e), (2 * e * p + (1 + 3 * e) * r) / (1 + 5 * e)
+        p, r = (value / (1 + 5 / width) for value in through(p, r, width))
         logs[layer] += math.log(p)
     return logs
 
@@ -193,14 +192,14 @@ def _log_second(net: Setting) -> float:
     """The logarithm of E Θ², squared scale taken out: weights squared, twice weights by biases, biases squared."""
     growth, backward = log_growth(net.widths), _log_errors_squared(net)
     through = np.exp(growth + backward - growth[-1])  # of the pair of passes that meet in a layer; 1 for one output
-    squared = float(np.sum(through * net.kappa * (net.kappa + 2 * tied(net.widths, net.kappa))))
+    squared = float(np.sum(through * net.kappa * (net.kappa + 2 * tied(net.widths, net.kappa)[0])))
     weights = 2 * net.log_weights + float(growth[-1]) + math.log(squared)
     if not net.biases:
         return weights
     logs = net.log_errors + growth[-1] - growth  # of a^{L-l} X(l, L); the largest is taken out
     top = float(logs.max())
     u = np.exp(logs - top)
-    crossed = float(np.sum(through * u * np.cumsum(net.kappa)) + np.sum(through * net.kappa * tied(net.widths, u)))
+    crossed = float(np.sum(through * u * np.cumsum(net.kappa)) + np.sum(through * net.kappa * tied(net.widths, u)[0]))
     both = math.log(2) + net.log_weights + top + math.log(crossed)
     return float(logsumexp([weights, both, _log_bias_second(net, backward)]))
 
@@ -225,17 +224,21 @@ def _log(x: np.ndarray) -> np.ndarray:
     return np.log(x, out=np.full_like(x, -np.inf), where=x > 0)
 
 
-def tied(n: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """P_l = Σ_{l1<l} w_{l1} p(l1, l), l = 1 … L, where p = E‖M‖_F⁴ in units of (a^{l-1-l1} n_{l-1}/2)² X(l1, l)."""
-    out = np.zeros(n.size)
+def through(p: float, r: float, width: float) -> tuple[float, float]:
+    """(E‖M‖_F⁴, E tr((MMᵀ)²)) of a masked product after one more layer of this width, in the units above."""
+    e = 1 / width
+    return (1 + e) * p + 4 * e * r, 2 * e * p + (1 + 3 * e) * r
+
+
+def tied(n: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_{l1<l} w_{l1} p(l1, l) and the same of r, l = 1 … L: p = E‖M‖_F⁴ and r = E tr((MMᵀ)²), as above over X(l1, l)."""
+    sums = np.zeros((2, n.size))
     p = r = 0.0
-    for layer, (width, weight) in enumerate(zip(n[1:].tolist(), weights.tolist(), strict=False)):
-        e = 1 / width
+    for layer, (width, weight) in enumerate(zip(n[1:].tolist(), weights.tolist(), strict=False), 1):
         # the sums so far pass layer `width`; the pair that starts at it joins
-        p, r = (1 + e) * (p + weight) + 4 * e * r, 2 * e * (p + weight) + (1 + 3 * e) * r
-        p, r = p / (1 + 5 * e), r / (1 + 5 * e)
-        out[layer + 1] = p
-    return out
+        p, r = (value / (1 + 5 / width) for value in through(p + weight, r, width))
+        sums[:, layer] = p, r
+    return sums[0], sums[1]
 
 
 def width_for_dispersion(

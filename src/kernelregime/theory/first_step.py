@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernelregime._checks import fail, real
-from kernelregime.theory.dispersion import Parameterization, log_growth, ntk_moments, setting
+from kernelregime.theory.dispersion import Parameterization, log_growth, ntk_moments, setting, tied
 from kernelregime.theory.dispersion_limits import second_remainder
 
 
@@ -72,27 +72,15 @@ def first_step(
     net = setting(widths, parameterization=parameterization, **given)  # type: ignore[arg-type]
     log_mean = ntk_moments(widths, parameterization=parameterization, **given).log_mean  # type: ignore[arg-type]
     growth = log_growth(net.widths)
-    squared = float(np.sum(net.kappa * _traces(net.widths, net.kappa)))
+    squared = float(np.sum(net.kappa * tied(net.widths, net.kappa)[1]))
     if squared == 0:
         return FirstStep(-math.inf, log_mean)
     logs = [2 * net.log_weights + float(growth[-1]) + math.log(squared)]
     if net.biases:
         errors = net.log_errors + growth[-1] - growth  # of a^{L-m} X(m, L); the largest is taken out
         top = float(errors.max())
-        logs.append(net.log_weights + top + math.log(float(np.sum(net.kappa * _traces(net.widths, np.exp(errors - top))))))
+        logs.append(net.log_weights + top + math.log(float(np.sum(net.kappa * tied(net.widths, np.exp(errors - top))[1]))))
     return FirstStep(float(math.log(4) + np.logaddexp.reduce(logs) + 2 * net.scale), log_mean)
-
-
-def _traces(n: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Σ_{m<l} w_m r(m, l)/X(m, l) for l = 1 … L."""
-    out = np.zeros(n.size)
-    p = r = 0.0
-    for layer, (width, weight) in enumerate(zip(n[1:].tolist(), weights.tolist(), strict=False)):
-        e = 1 / width
-        p, r = (1 + e) * (p + weight) + 4 * e * r, 2 * e * (p + weight) + (1 + 3 * e) * r
-        p, r = p / (1 + 5 * e), r / (1 + 5 * e)
-        out[layer + 1] = r
-    return out
 
 
 def first_step_limit(ratio: object, *, sigma_w2: float, sigma_b2: float | None = None, alpha0: float = 1.0) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kernelregime._checks import fail, integer
+from kernelregime.theory.dispersion import through
 
 
 def layer_ratio_product(widths: Sequence[int]) -> np.ndarray:
@@ -26,7 +27,7 @@ def layer_ratio_product(widths: Sequence[int]) -> np.ndarray:
     """
     p, r, found = 1.0, 0.0, []
     for n in _checked(widths):
-        p, r = (1 + 1 / n) * p + 4 / n * r, 2 / n * p + (1 + 3 / n) * r
+        p, r = through(p, r, n)
         found.append(p)
     return np.array(found)
 
