@@ -23,6 +23,10 @@ def test_the_cost_comes_first_then_progress_and_verdicts(answer, tmp_path):
     assert "B1" in out
     assert re.search(r"holds|fails", out)
     assert (tmp_path / "smoke" / "B1" / "result.json").is_file()
+    for option, cells in (("--resume", "0 cells"), ("--overwrite", "3 cells")):  # what is kept is not counted
+        code, _, errors = answer("reproduce", "B1", "--scale", "smoke", "--out", str(tmp_path), option)
+        assert code == 0, errors
+        assert f"{cells} to run" in errors
 
 
 def test_finished_claims_are_kept_by_resume_and_refused_without(folder, answer, refused):

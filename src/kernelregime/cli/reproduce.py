@@ -47,10 +47,9 @@ def reproduce(running: Running) -> None:
     chosen = {item.key: item for name in running.claims for item in experiments.find(name)}.values()
     grams.engine(running.engine, running.workers)  # which refuses what is none before anything is said
     places = [experiments.place(item, running.scale, running.out) for item in chosen]
-    for at in places:
-        at.check(resume=running.resume, overwrite=running.overwrite)
+    kept = [at.check(resume=running.resume, overwrite=running.overwrite) for at in places]
     if not running.quiet:
-        typer.echo(_before(places), err=True)
+        typer.echo(_before(places, kept), err=True)
     found, failures = [], []
     for at in places:
         try:
@@ -88,10 +87,11 @@ def _run(at: Any, running: Running) -> Any:
         raise interrupts.Interrupted(told) from None
 
 
-def _before(places: Sequence[Any]) -> str:
+def _before(places: Sequence[Any], kept: Sequence[bool]) -> str:
+    """What will be run, and how long it takes; `kept`: whether what a folder holds is."""
     from kernelregime.report.quantities import duration
 
-    left = [(at.experiment, cell) for at in places for cell in at.left()]
+    left = [(at.experiment, cell) for at, keep in zip(places, kept) for cell in (at.left() if keep else at.experiment.plan(at.scale))]
     seconds = sum(experiment.seconds(**cell.params) for experiment, cell in left)
     sizes = f"{counted(len(places), 'claim')}, {counted(len(left), 'cell')} to run"
     return f"{sizes}, about {duration(seconds)} on one core besides compilation; results go to {places[0].folder.parent}"
