@@ -48,7 +48,21 @@ def test_another_network_is_refused_with_those_there_are(refused, command):
     assert refused(command, "--network", "cnn", "--data", "gaussian").startswith(
         "expected images for --network cnn; got gaussian with points"
     )
-    assert refused(command, "--readout", "pol").endswith("did you mean 'pool'?")
+    assert refused(command, "--network", "cnn", "--readout", "pol").endswith("did you mean 'pool'?")
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "read"),
+    [
+        ("mlp", "--readout", "--depth, --width"),
+        ("myrtle-5", "--depth", "--width"),
+        ("myrtle-7", "--readout", "--width"),
+        ("resnet", "--width", "--readout"),
+    ],
+)
+def test_an_option_that_the_network_does_not_read_is_refused_with_those_it_does(refused, network, given, read):
+    line = refused("gram", "--network", network, given, "flatten" if given == "--readout" else "3")
+    assert line == f"expected of these options {read} for --network {network}; got {given}; leave it out, or choose another network"
 
 
 def test_a_kernel_without_a_function_is_offered_to_the_kernel_command_alone(answer, refused):

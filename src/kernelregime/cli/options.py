@@ -47,8 +47,14 @@ LARGEST_SEED = 2**31 - 2  # one more is used as well, and keys are made from 32-
 DEEPEST = 10_000  # weight layers: every one is compiled
 
 MYRTLES: dict[str, Any] = {f"myrtle-{depth}": depth for depth in (5, 7, 10)}
-KINDS = ("mlp", "cnn", *MYRTLES, "resnet")
 READOUTS = ("pool", "flatten")
+# what each network reads of these options, and what it takes where they are left out
+READS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 5, "width": 512},
+    "cnn": {"depth": 5, "width": 512, "readout": "pool"},
+    **{name: {"width": 512} for name in MYRTLES},
+    "resnet": {"readout": "pool"},
+}
 
 NAMED = f"Activations:  {', '.join(ACTIVATIONS)}"  # for the end of a command's help
 
@@ -74,19 +80,24 @@ class Network:
     """The network."""
 
     network: Annotated[str, typer.Option(help="mlp or, on images, cnn, myrtle-5, myrtle-7, myrtle-10, resnet.")] = "mlp"
-    depth: Annotated[int, typer.Option(help="Weight layers of mlp and cnn (hidden + 1).")] = 5
-    width: Annotated[int, typer.Option(help="Units or channels of hidden layers (not of resnet).")] = 512
-    readout: Annotated[str, typer.Option(help="How cnn and resnet end: pool (global mean) or flatten.")] = "pool"
+    depth: Annotated[int | None, typer.Option(help="Weight layers of mlp and cnn (hidden + 1; default: 5).")] = None
+    width: Annotated[int | None, typer.Option(help="Units or channels of hidden layers (not of resnet; default: 512).")] = None
+    readout: Annotated[str | None, typer.Option(help="How cnn and resnet end: pool (global mean; default) or flatten.")] = None
     activation: Activation = "relu"
     sigma_w2: SigmaW2 = 2.0
     sigma_b2: SigmaB2 = None
     parameterization: Annotated[str, typer.Option(help="Scaling of weights: ntk, standard or (diagnose) mup.")] = "ntk"
 
     def __post_init__(self) -> None:
-        one_of("network", self.network, KINDS)
-        one_of("readout", self.readout, READOUTS)
-        integer("width", self.width)
-        if integer("depth", self.depth) > DEEPEST:
+        one_of("network", self.network, READS)
+        for name in ("depth", "width", "readout"):
+            if getattr(self, name) is not None and name not in READS[self.network]:
+                read = ", ".join(map(flag, READS[self.network]))
+                raise fail(f"of these options {read} for --network {self.network}", flag(name), "leave it out, or choose another network")
+        shape = self._shape
+        one_of("readout", shape.get("readout", "pool"), READOUTS)
+        integer("width", shape.get("width", 1))
+        if integer("depth", shape.get("depth", 1)) > DEEPEST:
             raise fail(f"depth of at most {DEEPEST:,}", f"{self.depth:,}", "lower it: every layer is compiled")
         variances(sigma_w2=self.sigma_w2, sigma_b2=self.sigma_b2)
 
@@ -95,18 +106,26 @@ class Network:
         """Whether it takes points with positions."""
         return self.network != "mlp"
 
+    @property
+    def _shape(self) -> dict[str, Any]:
+        """Depth, width and readout, those of them that the network reads."""
+        given = {name: getattr(self, name) for name in READS[self.network]}
+        return READS[self.network] | {name: value for name, value in given.items() if value is not None}
+
     def build(self, outputs: int) -> Any:
         """Its spec."""
         from kernelregime import networks
 
-        settings = {name: getattr(self, name) for name in ("activation", "sigma_w2", "sigma_b2", "parameterization")}
+        settings = {name: getattr(self, name) for name in ("activation", "sigma_w2", "sigma_b2", "parameterization")} | self._shape
         if self.network == "mlp":
-            return networks.mlp(outputs=outputs, depth=self.depth, width=self.width, **settings)
+            return networks.mlp(outputs=outputs, **settings)
+        if "width" in settings:
+            settings["channels"] = settings.pop("width")
         if self.network == "cnn":
-            return networks.cnn(outputs=outputs, depth=self.depth, channels=self.width, readout=self.readout, **settings)  # type: ignore[arg-type]
+            return networks.cnn(outputs=outputs, **settings)
         if self.network == "resnet":
-            return networks.resnet(outputs=outputs, readout=self.readout, **settings)  # type: ignore[arg-type]
-        return networks.myrtle(outputs=outputs, depth=MYRTLES[self.network], channels=self.width, **settings)
+            return networks.resnet(outputs=outputs, **settings)
+        return networks.myrtle(outputs=outputs, depth=MYRTLES[self.network], **settings)
 
     def points(self, found: Any) -> Any:
         """The points (N, d) of what was loaded, or as images (N, height, width, channels) where the network takes them."""
