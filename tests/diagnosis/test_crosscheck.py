@@ -10,8 +10,12 @@ from kernelregime import diagnosis, infinite, networks
 from kernelregime._checks import InputError
 from kernelregime.layers import (
     Activation,
+    Aggregate,
     Attention,
+    Batch,
     Branches,
+    ChannelsLast,
+    Conv,
     Dense,
     Dropout,
     GlobalPool,
@@ -23,6 +27,9 @@ from kernelregime.layers import (
 )
 
 SEQUENCES = np.random.default_rng(0).normal(size=(3, 4, 2))
+PRESENT = np.arange(4) < np.array([4, 2, 3])[:, None]
+LENGTHS = Batch(np.where(PRESENT[..., None], SEQUENCES, np.nan), PRESENT)
+GRAPHS = Batch(SEQUENCES, graph=np.random.default_rng(1).normal(size=(3, 4, 4)))
 BLOCK = Branches((Sequential((Dense(8, 1.2), LayerNorm(), Activation("erf"), Dense(8, 1.1))), Identity()))
 NETWORKS = {
     "standard parameterization": (networks.mlp(depth=3, width=16, parameterization="standard"), SEQUENCES[:, 0]),
@@ -36,6 +43,12 @@ NETWORKS = {
         SEQUENCES,
     ),
     "recurrent": (Sequential((Recurrent(16, "tanh", 1.4, 0.8, 0.2), Last(), Dense(1))), SEQUENCES),
+    "several lengths": (Sequential((Conv(16, (3,), 1.8, 0.1), Activation("relu"), GlobalPool(), Dense(1))), LENGTHS),
+    "several lengths, channels first": (
+        Sequential((ChannelsLast(), Recurrent(16, "erf", 1.4, 0.8), Last(), Dense(1))),
+        Batch(np.moveaxis(LENGTHS.values, -1, 1), PRESENT),
+    ),
+    "graphs of their own": (Sequential((Aggregate(), Dense(16), Activation("relu"), Aggregate(), GlobalPool(), Dense(1))), GRAPHS),
     "residual with layer normalization": (Sequential((Dense(8), BLOCK, BLOCK, Activation("relu"), Dense(1))), SEQUENCES[:, 0]),
 }
 

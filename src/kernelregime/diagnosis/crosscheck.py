@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelregime import _precision, empirical, infinite, networks
 from kernelregime._checks import array, fail, integer
-from kernelregime.layers import Layer
+from kernelregime.layers import Batch, Layer
 from kernelregime.layers.rates import check_one_rate
 
 SEMS = 4.0  # standard errors up to which two numbers are one
@@ -98,14 +98,13 @@ def crosscheck(
 ) -> CrossCheck:
     """Whether the infinite-width kernels of `network` are the limits of those of finite networks, by Monte Carlo.
 
-    x (N, ...): a few points (costs grow as N times the parameters). At each of `multiples` of the widths given in `network`
-    (`networks.widened`), both kernels of `draws` initializations: f(x)f(x') and the NTK, means over outputs. `dtype` as in `infinite.gram`;
-    `memory`: bytes for the draws computed at one time; `progress(done, all)` counts draws.
+    x (N, ...), or a `layers.Batch`: a few points (costs grow as N times the parameters). At each of `multiples` of the widths given in
+    `network` (`networks.widened`), both kernels of `draws` initializations: f(x)f(x') and the NTK, means over outputs. `dtype` as in
+    `infinite.gram`; `memory`: bytes for the draws computed at one time; `progress(done, all)` counts draws.
 
     Returns: a `CrossCheck` of means, standard errors and slopes against 1/width. A layer whose infinite width is wrong shows as a limit
     that differs; corrections of order 1/width² show as a misfit, with three widths or more, and need larger multiples. Raises:
-    `InputError` as `infinite.gram` and `empirical.sample_at_init` do, for fewer than two multiples, which must rise, and for points
-    that are a `Batch`.
+    `InputError` as `infinite.gram` and `empirical.sample_at_init` do, and for fewer than two multiples, which must rise.
 
     >>> from kernelregime import diagnosis, networks
     >>> diagnosis.crosscheck(networks.mlp(depth=2, width=8), [[1.0, 0.0], [0.6, 0.8]], draws=50).ntk.status
@@ -116,9 +115,8 @@ def crosscheck(
     if len(widths) < 2 or list(widths) != sorted(set(widths)):
         raise fail("at least two rising multiples of the widths", repr(tuple(multiples)), "give (1, 2, 4)")
     count = integer("draws", draws, least=GROUPS)
-    points = array("x", x)
-    working = _precision.resolve(dtype, points)
-    points = points.astype(working)
+    points = x if isinstance(x, Batch) else array("x", x)
+    working = _precision.resolve(dtype, x.values if isinstance(x, Batch) else points)
     found = []
     for done, multiple in enumerate(widths):
 
@@ -126,7 +124,7 @@ def crosscheck(
             if progress:
                 progress(done + number, len(widths) * count)
 
-        found.append(_at_width(networks.widened(network, multiple), points, count, (seed, multiple), memory, so_far))
+        found.append(_at_width(networks.widened(network, multiple), points, working, count, (seed, multiple), memory, so_far))
     rounding = ROUNDING * float(np.finfo(working).eps)
     nngp, ntk = (
         _compared(np.array(kernels), samples, widths, rounding, max(error for *_, error in found))
@@ -139,39 +137,68 @@ Sample = tuple[np.ndarray, np.ndarray]  # an infinite-width kernel (N, N), and f
 
 
 def _at_width(
-    network: Layer, x: np.ndarray, draws: int, seeds: tuple[int, int], memory: int | None, progress: Callable[[int, int], None]
+    network: Layer,
+    x: np.ndarray | Batch,
+    dtype: np.dtype,
+    draws: int,
+    seeds: tuple[int, int],
+    memory: int | None,
+    progress: Callable[[int, int], None],
 ) -> tuple[Sample, Sample, float]:
     """NNGP and NTK at the widths of `network`, and the error of the infinite ones."""
-    at = infinite.gram(network, x, dtype=x.dtype, memory=memory)
+    at = infinite.gram(network, x, dtype=dtype, memory=memory)
     if at.ntk.ndim != 2:
         do = "end it with GlobalPool or Flatten"
         raise fail("a network whose outputs have no positions", f"kernels of shape {at.ntk.shape}", do)
     if not ((np.diagonal(at.nngp) > 0).all() and (np.diagonal(at.ntk) > 0).all()):
         raise fail("points whose kernels with themselves are not 0", "some that are", "leave out points of zeros, or give biases")
-    drawn = _drawn(network, x, draws, seeds, memory, progress)
+    drawn = _drawn(network, x, dtype, draws, seeds, memory, progress)
     levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (at.nngp, at.ntk)]
     nngp, ntk = ((k, (s - k) / level) for k, s, level in zip((at.nngp, at.ntk), drawn, levels, strict=True))
     return nngp, ntk, at.error
 
 
 def _drawn(
-    network: Layer, x: np.ndarray, draws: int, seeds: tuple[int, int], memory: int | None, progress: Callable[[int, int], None]
+    network: Layer,
+    x: np.ndarray | Batch,
+    dtype: np.dtype,
+    draws: int,
+    seeds: tuple[int, int],
+    memory: int | None,
+    progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """f(x)f(x')ᵀ, of many outputs, and the NTK of each draw, means over the outputs, (draws, N, N)."""
-    dtype = x.dtype
+    rows, points = _rows(x, dtype)
     with _precision.enter(dtype):
         key = jax.random.fold_in(jax.random.key(seeds[0]), seeds[1])  # draws of two widths are independent
 
     def init(key: Any) -> Any:
         return network.init(key, x.shape[1:], dtype)
 
-    ntks = empirical.sample_at_init(init, network, x, draws=draws, key=key, memory=memory, dtype=dtype, progress=progress)
+    def outputs(params: Any, rows: Any) -> Any:
+        return network.apply(params, points(rows))
+
+    ntks = empirical.sample_at_init(init, outputs, rows, draws=draws, key=key, memory=memory, dtype=dtype, progress=progress)
     wide = networks.widened(network, 1, outputs=OUTPUTS)
     with _precision.enter(dtype):
-        points = jax.numpy.asarray(x)
-        one = jax.jit(lambda keys: jax.lax.map(lambda k: wide.apply(wide.init(k, x.shape[1:], dtype), points).reshape(len(x), -1), keys))
-        outputs = _precision.to_host(one(jax.random.split(jax.random.fold_in(key, 1), draws)), dtype).astype(np.float64)
-    return np.einsum("sio,sjo->sij", outputs, outputs) / outputs.shape[-1], ntks.astype(np.float64)
+        given = points(jax.numpy.asarray(rows))
+        one = jax.jit(lambda keys: jax.lax.map(lambda k: wide.apply(wide.init(k, x.shape[1:], dtype), given).reshape(len(x), -1), keys))
+        found = _precision.to_host(one(jax.random.split(jax.random.fold_in(key, 1), draws)), dtype).astype(np.float64)
+    return np.einsum("sio,sjo->sij", found, found) / found.shape[-1], ntks.astype(np.float64)
+
+
+def _rows(x: np.ndarray | Batch, dtype: np.dtype) -> tuple[np.ndarray, Callable[[Any], Any]]:
+    """All that belongs to each point as one row of numbers, and the function that makes points of such rows."""
+    leaves, form = jax.tree.flatten(x)
+    ends = np.cumsum([math.prod(leaf.shape[1:]) for leaf in leaves])[:-1]
+
+    def points(rows: Any) -> Any:
+        parts = jax.numpy.split(rows, ends, axis=1)
+        shaped = [part.reshape(-1, *leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(form, [part > 0.5 if leaf.dtype == bool else part for part, leaf in zip(shaped, leaves, strict=True)])
+
+    rows = np.concatenate([np.reshape(leaf, (len(x), -1)).astype(dtype) for leaf in leaves], axis=1)
+    return np.where(np.isfinite(rows), rows, 0), points  # what is absent may hold anything
 
 
 def _compared(kernel: np.ndarray, samples: Sequence[np.ndarray], multiples: tuple[int, ...], rounding: float, error: float) -> Comparison:
