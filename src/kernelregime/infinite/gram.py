@@ -200,9 +200,7 @@ def _fields(
     once, twice = tuple(range(2, 2 + len(left))), tuple(range(2 + len(left), 2 + 2 * len(left)))
     tail, mirror = (left, (1, 0, *once)) if positions == "own" else ((*left, *left), (1, 0, *twice, *once))
     entries = most_positions(network, shape)[0] ** (2 if read == "all" else 1)  # positions, or pairs of them, held at one time
-    duals = max((n.kind.numbers_per_pair for n in _parts(network, Nonlinearity)), default=8)
-    sampled = max((attention.numbers_per_pair for attention in _parts(network, Attention)), default=0)
-    held = PER_POSITION + duals + 4 * shares + sampled * (1 + shares / 5)  # averages with each share of the NTK, on the same samples
+    held = _per_position(network, shares)
     numbers = float(held * entries if apart is None else apart.numbers(first.shape[1:-1], held))
     output = grams.Output(tail, mirror, tuple(f"position{axis}" for axis in range(len(tail))))
     outputs = dict.fromkeys(kinds, output)
@@ -227,6 +225,13 @@ def _fields(
             },
         },
     )
+
+
+def _per_position(network: Layer, shares: int) -> float:
+    """Numbers for a position, or a pair of them, of a pair of points."""
+    duals = max((n.kind.numbers_per_pair for n in _parts(network, Nonlinearity)), default=8)
+    sampled = max((attention.numbers_per_pair for attention in _parts(network, Attention)), default=0)
+    return PER_POSITION + duals + 4 * shares + sampled * (1 + shares / 5)  # averages with each share of the NTK, on the same samples
 
 
 def _by_layer(output: grams.Output, shares: int) -> grams.Output:

@@ -20,6 +20,8 @@ from kernelregime.layers.moments import Moments
 from kernelregime.layers.scales import PARAMETERIZATIONS, ROLES, Parameterization, Role, check_kernel, scales
 from kernelregime.layers.windows import Padding, Window, each_tap, middle, windows_of
 
+Inside = tuple[list[Array], list[Array]] | tuple[None, None]
+
 SPATIAL = "HWDEF"  # names of the axes of positions, in the order of an image (H, W, C)
 
 
@@ -155,37 +157,15 @@ class Conv(Layer):
 
     def _of_pair(self, moments: Moments, *, axes: int, positions: str, offset: Array | None) -> Moments:
         dtype = moments.gap.dtype
-        other = axes if positions == "all" else 0
-        both, around = [0, other] if positions == "all" else [0], offset is not None
+        both = [0, axes] if positions == "all" else [0]
         scale = jnp.asarray(self.sigma_w2, dtype) / self.taps
         shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
         squares, theta = squares_of(moments), moments.ntk
         if any(gap > 1 for gap in self.spacing):
             squares, theta = self._spread(squares, theta, axes, positions)
-        inside1, inside2 = self._inside(squares, axes, positions, offset)
-        reached = inside2 if around else None
-
-        # one axis of points beside the `lead` ones of positions: loops over short axes are slow
-        lead = axes + other
-        flat1, flat2 = (k.reshape(*k.shape[:lead], -1) for k in (squares.k1, squares.k2))
-
-        def unfolded(k: Array, like: Array) -> Array:
-            return k.reshape(*k.shape[:lead], *like.shape[lead:])
-
-        apart = self._total(squares.apart, both, where=reached)
-        across = apart if moments.nonnegative else self._total(squares.across, both, where=reached)  # where never the smaller it follows
-        k1, k2 = self._total(flat1, [0]), self._total(flat2, [other], around=around, where=reached)
-        sums = Squares(unfolded(k1, squares.k1), unfolded(k2, squares.k2), apart, across)
-        if inside1 is not None and inside2 is not None:
-            edges = partial(self._edges, other=other, inside1=inside1, inside2=inside2, around=around)
-            if offset is None:
-                edge1, edge2 = edges(flat1, flat2)
-            else:  # at no offset there are none; and what stands in a branch is not computed again for each pair of points
-                edge1, edge2 = jax.lax.cond(jnp.any(offset != 0), edges, lambda *k: jax.tree.map(jnp.zeros_like, k), flat1, flat2)
-            edge = (unfolded(edge1, squares.k1) + unfolded(edge2, squares.k2)) / 2
-            sums = replace(sums, apart=apart + edge, across=across + edge)
-        if moments.nonnegative:  # nothing is lost where the sum of two is not the smaller
-            sums = replace(sums, across=sums.k1 + sums.k2 - sums.apart)
+        inside = self._inside(squares, axes, positions, offset)
+        reached = None if offset is None else inside[1]
+        sums = self._sums(squares, inside, both, lead=axes * len(both), offset=offset, nonnegative=moments.nonnegative)
         after = Squares(scale * sums.k1 + shift, scale * sums.k2 + shift, scale * sums.apart, scale * sums.across + 2 * shift)
         same = None if self.shared or positions != "all" else alone(after.apart.shape, axes)
         if same is not None:  # two positions have weights of their own
@@ -199,6 +179,31 @@ class Conv(Layer):
             own = moments.features * (sums.across - sums.apart) / 2 + int(self.sigma_b2 is not None)
         ntk = scale * self._total(theta, both, where=reached) + own
         return replace(found, ntk=ntk if same is None else jnp.where(same, ntk, 0))
+
+    def _sums(self, squares: Squares, inside: Inside, both: list[int], *, lead: int, offset: Array | None, nonnegative: bool) -> Squares:
+        """Sums over the windows; `lead` axes of positions, at `both` of which windows start, and taps `inside` an image as of `_inside`."""
+        around = offset is not None
+        reached = inside[1] if around else None
+        # one axis of points beside the `lead` ones of positions: loops over short axes are slow
+        flat1, flat2 = (k.reshape(*k.shape[:lead], -1) for k in (squares.k1, squares.k2))
+
+        def unfolded(k: Array, like: Array) -> Array:
+            return k.reshape(*k.shape[:lead], *like.shape[lead:])
+
+        apart = self._total(squares.apart, both, where=reached)
+        across = apart if nonnegative else self._total(squares.across, both, where=reached)  # where never the smaller it follows
+        k1, k2 = self._total(flat1, both[:1]), self._total(flat2, both[-1:], around=around, where=reached)
+        sums = Squares(unfolded(k1, squares.k1), unfolded(k2, squares.k2), apart, across)
+        if inside[0] is not None and inside[1] is not None:
+            edges = partial(self._edges, other=both[-1], inside1=inside[0], inside2=inside[1], around=around)
+            if offset is None:
+                edge1, edge2 = edges(flat1, flat2)
+            else:  # at no offset there are none; and what stands in a branch is not computed again for each pair of points
+                edge1, edge2 = jax.lax.cond(jnp.any(offset != 0), edges, lambda *k: jax.tree.map(jnp.zeros_like, k), flat1, flat2)
+            edge = (unfolded(edge1, squares.k1) + unfolded(edge2, squares.k2)) / 2
+            sums = replace(sums, apart=apart + edge, across=across + edge)
+        # nothing is lost where the sum of two is not the smaller
+        return replace(sums, across=sums.k1 + sums.k2 - sums.apart) if nonnegative else sums
 
     def _total(self, x: Array, starts: Sequence[int], *, around: bool = False, where: Sequence[Array] | None = None) -> Array:
         """Sums over the windows, along the axes from each of `starts` together; `around` and `where` (for each axis) as of a `Window`."""
@@ -227,9 +232,7 @@ class Conv(Layer):
 
         return missed(k1, 0, inside1, inside2, False), missed(k2, other, inside2, inside1, around)
 
-    def _inside(
-        self, squares: Squares, axes: int, positions: str, offset: Array | None
-    ) -> tuple[list[Array], list[Array]] | tuple[None, None]:
+    def _inside(self, squares: Squares, axes: int, positions: str, offset: Array | None) -> Inside:
         """For each axis, which taps around the first and around the second position are inside, (taps, ...); None where all are."""
         lengths = squares.apart.shape[:axes]
         if positions == "own" or not any(any(window.margins(n)) for window, n in zip(self.windows, lengths, strict=True)):
