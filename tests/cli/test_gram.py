@@ -36,13 +36,13 @@ def test_the_store_holds_the_kernel_of_the_network_on_the_data(small, tmp_path):
     np.testing.assert_allclose(found.ntk.values, here.ntk, rtol=1e-13)
 
 
-@pytest.mark.parametrize(("network", "preset"), [("cnn", networks.cnn(depth=3, channels=8)), ("resnet", networks.resnet(outputs=1))])
-def test_networks_on_images_take_them_as_images(answer, tmp_path, network, preset, quick_grams):
-    options = ["--network", network, "--depth", "3", "--data", "digits", "--points", "10", "--dtype", "float32"]
+def test_networks_on_images_take_them_as_images(answer, tmp_path, quick_grams):
+    options = ["--network", "cnn", "--depth", "3", "--data", "digits", "--points", "10", "--dtype", "float32"]
     code, _, errors = answer("gram", *options, "--store", str(tmp_path / "k.zarr"))
     assert code == 0, errors
+    assert "NTK, 10 × 10 float32 of images (8 × 8, 1 channel): 1 tiles" in errors
     x = data.points("digits", count=10).x.reshape(10, 8, 8, 1).astype("float32")
-    np.testing.assert_allclose(grams.store.open(tmp_path / "k.zarr").ntk.values, infinite.gram(preset, x).ntk, rtol=1e-5)
+    np.testing.assert_allclose(grams.store.open(tmp_path / "k.zarr").ntk.values, infinite.gram(networks.cnn(depth=3, channels=8), x).ntk, rtol=1e-5)
     assert answer("kernel", *options, "--out", str(tmp_path / "out"))[0] == 0
     assert np.load(tmp_path / "out" / "kernels.npz")["x"].shape == (10, 64)
 

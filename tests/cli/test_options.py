@@ -1,6 +1,6 @@
 import pytest
 
-from kernelregime import activations, data
+from kernelregime import activations, data, networks
 from kernelregime.cli import options
 
 
@@ -49,6 +49,19 @@ def test_another_network_is_refused_with_those_there_are(refused, command):
         "expected images for --network cnn; got gaussian with points"
     )
     assert refused(command, "--network", "cnn", "--readout", "pol").endswith("did you mean 'pool'?")
+
+
+@pytest.mark.parametrize(
+    ("given", "preset"),
+    [
+        ({"depth": 3, "width": 8}, networks.mlp(depth=3, width=8, outputs=1)),
+        ({"network": "cnn", "depth": 3}, networks.cnn(depth=3, channels=512, outputs=1)),
+        ({"network": "myrtle-7", "width": 8}, networks.myrtle(depth=7, channels=8, outputs=1)),
+        ({"network": "resnet", "readout": "flatten"}, networks.resnet(outputs=1, readout="flatten")),
+    ],
+)
+def test_a_network_is_the_preset_of_its_options(given, preset):
+    assert repr(options.Network(**given).build(outputs=1)) == repr(preset)
 
 
 @pytest.mark.parametrize(

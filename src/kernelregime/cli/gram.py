@@ -44,7 +44,7 @@ def gram(network: options.Network, points: options.Points, running: Running) -> 
         typer.echo(f"damaged tiles: {grams.store.verify(running.store)}", err=True)
     cost = grams.cost(problem, **running.place)
     if not running.quiet:
-        typer.echo(_before(cost, len(x), running, points.dtype), err=True)
+        typer.echo(_before(cost, x.shape, running, points.dtype), err=True)
     start = time.perf_counter()
     found = _computed(problem, running)
     seconds = time.perf_counter() - start
@@ -84,14 +84,16 @@ def _computed(problem: Any, running: Running) -> Any:
     return found
 
 
-def _before(cost: Any, points: int, running: Running, dtype: str) -> str:
+def _before(cost: Any, shape: tuple[int, ...], running: Running, dtype: str) -> str:
     from kernelregime.diagnosis.size import shown
     from kernelregime.report.quantities import duration
 
     matrices = {"both": "NNGP and NTK"}.get(running.kind, running.kind.upper())
     kept = f", {cost.done} of them in the store already" if cost.done else ""
+    points, *positions, channels = shape
+    images = f" of images ({' × '.join(map(str, positions))}, {channels} channel{'s' * (channels > 1)})" if positions else ""
     return (
-        f"{matrices}, {points} × {points} {dtype}: {cost.tiles} tiles of {cost.side} points{kept}; {shown(cost.bytes)} on the disk "
+        f"{matrices}, {points} × {points} {dtype}{images}: {cost.tiles} tiles of {cost.side} points{kept}; {shown(cost.bytes)} on the disk "
         f"({shown(cost.free)} free); about {duration(cost.seconds)} of computing with one worker"
     )
 
