@@ -85,8 +85,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C), or a
     `layers.Batch` of them. The dtype of the inputs is the dtype of the result; numbers in plain lists are taken in JAX's default float.
     The function is pure: it can be jitted, vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2,
-    where the NTK of a kinked activation has no derivative and zero is taken for that term; of points with positions they leave out what
-    a position of zeros would gain) and to the variances in `network`.
+    where the NTK of a kinked activation has no derivative and zero is taken for that term) and to the variances in `network`.
 
     `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `positions`:
     and `by_layer`: as in `gram`.
@@ -115,7 +114,7 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
         if first.ndim > 2:
             if layers is not None:
                 raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-            start: Any = input_fields(*paired(network, first, other), reach_of(network, positions), ntk=True, own=own)
+            start: Any = input_fields(*paired(network, first, other), reach_of(network, positions), ntk=True, own=own, tilt=True)
         else:
             start = replace(input_moments(first, other), own=own)
         if layers is not None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from kernelregime.layers import Moments
-from kernelregime.layers.fields import Squares, gap_between
+from kernelregime.layers.fields import Squares, gap_between, tilted
 from kernelregime.layers.moments import signed
 
 FEW = 4  # channels that are summed in one loop over the pairs
@@ -16,16 +16,20 @@ def channels_in_front(x: Array) -> Array:
     return jnp.moveaxis(x, (-1, 0), (0, -1))
 
 
-def pairs_of(x: Array, y: Array, ntk: bool, own: Array | None) -> Moments:
-    """Moments of channels along the first axis; what differs and what adds up between the two is summed without cancellation."""
+def pairs_of(x: Array, y: Array, ntk: bool, own: Array | None, *, tilt: bool = False) -> Moments:
+    """Moments of channels along the first axis; what differs and what adds up between the two is summed without cancellation.
+
+    `tilt`: with what derivatives need.
+    """
     channels = len(x)
     k1, k2 = (x * x).mean(0), (y * y).mean(0)
     squares = Squares(k1, k2, *(total / (2 * channels) for total in _differences(x, y)))
     # numbers are parallel or opposite, whatever their lengths
     gap = gap_between(squares) if channels > 1 else signed(squares.apart <= squares.across, jnp.zeros_like(squares.apart))
+    lean = tilted(squares) if tilt else None
     features = jnp.asarray(channels, gap.dtype)
     theta = jnp.zeros_like(gap) if ntk else None
-    return Moments(k1, k2, gap, theta, None, jnp.zeros((), gap.dtype), features, gaussian=False, own=own)
+    return Moments(k1, k2, gap, theta, lean, jnp.zeros((), gap.dtype), features, gaussian=False, own=own)
 
 
 def _differences(x: Array, y: Array) -> tuple[Array, Array]:

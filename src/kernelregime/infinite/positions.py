@@ -23,9 +23,11 @@ from kernelregime.layers.fields import Positions
 from kernelregime.layers.pooling import own_positions
 
 
-def input_fields(x1: Batch, x2: Batch, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None) -> Fields:
+def input_fields(
+    x1: Batch, x2: Batch, positions: Positions, *, ntk: bool, own: Bool[Array, "N1 N2"] | None = None, tilt: bool = False
+) -> Fields:
     """Σ⁰(p, p') = x1(p)·x2(p')/C for points (N1, *P, C) and (N2, *P, C); `own`: of a network that draws anew for each point, which pairs
-    are one point in one draw, else None.
+    are one point in one draw, else None; `tilt`: with what derivatives need.
     """
     x1, x2 = x1.hidden(), x2.hidden()
     axes = x1.ndim - 2
@@ -36,9 +38,9 @@ def input_fields(x1: Batch, x2: Batch, positions: Positions, *, ntk: bool, own: 
         ones = (1,) * axes
         wide1, wide2 = (x.reshape(*x.shape[:-1], *ones, x.shape[-1]) for x in (one, other))
         deep1, deep2 = (x.reshape(len(x), *ones, *x.shape[1:]) for x in (one, other))
-        first, second = pairs_of(wide1, deep1, ntk, each), pairs_of(wide2, deep2, ntk, each)
+        first, second = (pairs_of(*sides, ntk, each, tilt=tilt) for sides in ((wide1, deep1), (wide2, deep2)))
         one, other = wide1, deep2
-    cross = pairs_of(one[..., :, None], other[..., None, :], ntk, own)
+    cross = pairs_of(one[..., :, None], other[..., None, :], ntk, own, tilt=tilt)
     same = own  # of networks that draw anew for each point, equal points are not the same
     if positions == "all" and own is None:
         same = reduce(jnp.logical_and, [equal(a, b) for a, b in zip(jax.tree.leaves(x1), jax.tree.leaves(x2), strict=True)])

@@ -156,13 +156,10 @@ def _values(squares: Squares) -> tuple[Array, ...]:
 def _product(parts: list[Moments]) -> Moments:
     """1 - ρ'ρ'' = (1 - ρ') + ρ'(1 - ρ''), and the same with the signs of what is nearer."""
     k1, k2 = (reduce(jnp.multiply, [getattr(m, name) for m in parts]) for name in ("k1", "k2"))
-    ntk = None
-    thetas = [m.ntk for m in parts if m.ntk is not None]
-    if thetas:
-        others = [reduce(jnp.multiply, [o.nngp for o in parts if o is not m]) for m in parts]
-        ntk = reduce(jnp.add, [theta * other for theta, other in zip(thetas, others, strict=True)])
+    others = [reduce(jnp.multiply, [o.nngp for o in parts if o is not m]) for m in parts]
+    thetas, tilts = zip(*((m.ntk, m.tilt) for m in parts), strict=True)
+    ntk, tilt = (None if each[0] is None else reduce(jnp.add, map(jnp.multiply, each, others)) for each in (thetas, tilts))
     opposite, small = reduce(_both_signs, [(jnp.signbit(m.gap), m.small) for m in parts])
-    tilt = None if parts[0].tilt is None else jnp.zeros_like(small)
     gap = jnp.where(opposite, -small, small)
     flags: dict[str, Any] = {"gaussian": False, "nonnegative": all(m.nonnegative for m in parts)}
     error = reduce(jnp.add, [jnp.asarray(m.error) for m in parts])

@@ -118,25 +118,28 @@ def squares_of(moments: Moments) -> Squares:
 
 
 def gap_between(squares: Squares, *, nonnegative: bool = False) -> Array:
-    """`Moments.gap`: 1 ∓ ρ = (½E(z1 ∓ z2)² - ½(√k1 - √k2)²)/√(k1 k2), whichever is smaller."""
+    """`Moments.gap`: 1 ∓ ρ = (½E(z1 ∓ z2)² - ½(√k1 - √k2)²)/√(k1 k2), whichever is smaller; 1 where one of the two has no variance."""
     root1, root2 = safe_sqrt(squares.k1), safe_sqrt(squares.k2)
     both = (root1 > 0) & (root2 > 0)
     one, other = (jnp.where(root > 0, root, 1) for root in (root1, root2))
     fall = (root1 - root2) ** 2 / 2
     # the division comes last: what ends with one is not computed again for each of its uses
     if nonnegative:
-        return jnp.where(both, above_zero(squares.apart - fall), 0) / (one * other)
+        return jnp.where(both, above_zero(squares.apart - fall), one * other) / (one * other)
     near = squares.apart <= squares.across
     least = jnp.where(near, squares.apart, squares.across) - fall
-    return signed(near, jnp.where(both, least, 0)) / (one * other)
+    return signed(near, jnp.where(both, least, one * other)) / (one * other)
+
+
+def tilted(squares: Squares) -> Array:
+    """`Moments.tilt`: zeros, whose derivative is that of the covariance where one of the two has no variance."""
+    covariance = (squares.across - squares.apart) / 2
+    return jnp.where((squares.k1 > 0) & (squares.k2 > 0), 0, covariance - jax.lax.stop_gradient(covariance))
 
 
 def moments_of(squares: Squares, like: Moments, ntk: Array | None, **changes: Any) -> Moments:
     """The state of a pair from its squares."""
-    tilt = None
-    if like.tilt is not None:
-        covariance = (squares.across - squares.apart) / 2
-        tilt = jnp.where((squares.k1 > 0) & (squares.k2 > 0), 0, covariance - jax.lax.stop_gradient(covariance))
+    tilt = None if like.tilt is None else tilted(squares)
     return replace(
         like, k1=squares.k1, k2=squares.k2, gap=gap_between(squares, nonnegative=like.nonnegative), ntk=ntk, tilt=tilt, **changes
     )
