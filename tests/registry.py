@@ -121,6 +121,10 @@ IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
     "one axis, dilated": (_on_images(Conv(24, (3,), **_WEIGHTS, dilation=(2,)), Activation("erf")), (6, 2)),
     "three axes": (_on_images(Conv(24, (2, 1, 2), **_WEIGHTS), Activation("relu")), (2, 2, 3, 2)),
     "transposed": (_on_images(Conv(24, (3, 2), **_WEIGHTS, strides=(2, 1), transposed=True), Activation("relu")), (2, 3, 2)),
+    "transposed, beyond the image": (
+        _on_images(Conv(24, (4,), **_WEIGHTS, strides=(2,), padding="VALID", transposed=True), Activation("relu"), end="flatten"),
+        (3, 2),
+    ),
     "locally connected": (_on_images(Conv(24, (2, 2), **_WEIGHTS, shared=False), Activation("relu")), (3, 3, 2)),
     "standard parameterization": (
         _on_images(Conv(24, (2, 2), **_WEIGHTS, parameterization="standard"), Activation("relu"), end="flatten"),

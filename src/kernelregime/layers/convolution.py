@@ -18,7 +18,7 @@ from kernelregime.layers.dense import check_variance
 from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, squares_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.scales import PARAMETERIZATIONS, ROLES, Parameterization, Role, check_kernel, scales
-from kernelregime.layers.windows import Padding, Window, each_tap, middle, windows_of
+from kernelregime.layers.windows import Padding, Window, each_tap, middle, repeated, windows_of
 
 Inside = tuple[list[Array], list[Array]] | tuple[None, None]
 
@@ -37,7 +37,8 @@ class Conv(Layer):
     `channels`: outputs. `window`, `strides`, `dilation`: one number for each axis of positions (1, 2, 3, ...). `padding`: "SAME",
     "VALID" or "CIRCULAR". Weights W ~ N(0, σ_w²/(n |t|)) for n input channels and |t| taps; `sigma_b2`, `parameterization`, `role` as
     in `Dense`. `shared=False`: a locally connected layer, with weights and biases of its own at every position. `transposed=True`:
-    strides multiply the positions: with stride - 1 zeros after each position the windows move by one.
+    `jax.lax.conv_transpose` of the weights as they are: with stride - 1 zeros after each position windows move by one. For K positions
+    from a first tap to the last, "SAME" has n·stride outputs, "VALID" max(K - stride, 0) more, and "CIRCULAR" wraps these around.
 
     At infinite width (Garriga-Alonso et al. 2019; Novak et al. 2019; Arora et al. 2019, section 4)
     Σ'(q, q') = σ_w²/|t| Σ_t Σ(p_t(q), p_t(q')) + σ_b², and Θ' = σ_w²/|t| Σ_t Θ(p_t(q), p_t(q')) + Σ'(q, q') ("ntk"), or
@@ -74,12 +75,12 @@ class Conv(Layer):
     @property
     def windows(self) -> tuple[Window, ...]:
         """The window along each axis of positions, of a transposed layer those between zeros."""
-        return windows_of(self.window, None if self.transposed else self.strides, self.dilation, self.padding)
+        return windows_of(self.window, self.strides, self.dilation, self.padding, transposed=self.transposed)
 
     @property
     def spacing(self) -> tuple[int, ...]:
         """How many positions there are for one of the input, with zeros at all but the first of them."""
-        return tuple(self.strides) if self.transposed and self.strides else (1,) * len(self.window)
+        return tuple(max(window.spacing, 1) for window in self.windows)
 
     @property
     def taps(self) -> int:
@@ -146,9 +147,7 @@ class Conv(Layer):
 
     def _there(self, present: Array) -> Array:
         """Which outputs there are, (*Q, N), of inputs (*P, N)."""
-        for axis, gap in enumerate(self.spacing):
-            present = jnp.repeat(present, gap, axis=axis)
-        return middle(self.windows, present)
+        return repeated(self.windows, present) if self.transposed else middle(self.windows, present)
 
     @property
     def unmoved(self) -> bool:

@@ -21,12 +21,17 @@ class Window:
 
     "VALID" has no position outside the axis; "SAME" has ⌈n/stride⌉ outputs and zeros outside, one more above than below where their
     number is odd; "CIRCULAR" the same with the other end of the axis in place of zeros.
+
+    `spacing` s > 0: of a transposed layer, along an axis with s - 1 zeros after each position of the input. With K the `reach`, "SAME"
+    starts min(⌈(K + s)/2⌉, K) - 1 below the axis and has as many outputs as the axis positions; "VALID" has every window that reads
+    some of it and max(K - s, 0) more outputs.
     """
 
     size: int
     stride: int
     dilation: int
     padding: Padding
+    spacing: int = 0
 
     @property
     def reach(self) -> int:
@@ -35,13 +40,23 @@ class Window:
 
     def length(self, n: int) -> int:
         """Output positions along an axis of n."""
+        if self.spacing:
+            return n + self.more
         outputs = -(-n // self.stride) if self.padding != "VALID" else (n - self.reach) // self.stride + 1
         if outputs < 1:
             raise fail(f"at least {self.reach} positions under a window", f"{n}", "give larger images or padding='SAME'")
         return outputs
 
+    @property
+    def more(self) -> int:
+        """How many outputs a transposed layer has beyond the positions of its axis."""
+        return max(self.reach - self.spacing, 0) if self.spacing and self.padding == "VALID" else 0
+
     def margins(self, n: int) -> tuple[int, int]:
         """Positions added below and above an axis of n."""
+        if self.spacing:
+            low = self.reach - 1 if self.padding == "VALID" else min(-(-(self.reach + self.spacing) // 2), self.reach) - 1
+            return low, self.reach - 1 + self.more - low
         if self.padding == "VALID":
             return 0, 0
         missing = max((self.length(n) - 1) * self.stride + self.reach - n, 0)
@@ -100,6 +115,14 @@ def middle(windows: Sequence[Window], there: Array) -> Array:
     return there
 
 
+def repeated(windows: Sequence[Window], there: Array) -> Array:
+    """Which outputs of a transposed layer there are: for each position as many as its stride, and those after them that read it."""
+    for axis, window in enumerate(windows):
+        later = Window(window.more + 1, 1, 1, "VALID", 1)
+        there = later.total(jnp.repeat(there, window.spacing, axis=axis).astype(np.int32), [axis]) > 0
+    return there
+
+
 def each_tap(x: Array, windows: Sequence[Window], start: int) -> list[Array]:
     """What each tap reads of the axes from `start`, zeros outside."""
     parts = [x]
@@ -109,7 +132,9 @@ def each_tap(x: Array, windows: Sequence[Window], start: int) -> list[Array]:
     return parts
 
 
-def windows_of(sizes: Sequence[int], strides: Sequence[int] | None, dilation: Sequence[int] | None, padding: str) -> tuple[Window, ...]:
+def windows_of(
+    sizes: Sequence[int], strides: Sequence[int] | None, dilation: Sequence[int] | None, padding: str, *, transposed: bool = False
+) -> tuple[Window, ...]:
     """A window for each axis; `InputError` for numbers of them that do not agree."""
     one_of("padding", padding, PADDINGS)
     for name, given in (("a window", sizes), ("strides", strides or sizes), ("a dilation", dilation or sizes)):
@@ -120,8 +145,9 @@ def windows_of(sizes: Sequence[int], strides: Sequence[int] | None, dilation: Se
     for name, given in parts.items():
         if len(given) != len(sizes):
             raise fail(f"{len(sizes)} {name}, one for each axis of the window", repr(given), "give one number an axis")
-    numbers = zip(sizes, parts["strides"], parts["dilation"], strict=True)
-    return tuple(
-        Window(integer("a window size", size), integer("a stride", stride), integer("a dilation", apart), padding)  # type: ignore[arg-type]
-        for size, stride, apart in numbers
-    )
+
+    def window(size: int, stride: int, apart: int) -> Window:
+        size, stride, apart = integer("a window size", size), integer("a stride", stride), integer("a dilation", apart)
+        return Window(size, 1 if transposed else stride, apart, padding, stride if transposed else 0)  # type: ignore[arg-type]
+
+    return tuple(window(*numbers) for numbers in zip(sizes, parts["strides"], parts["dilation"], strict=True))
