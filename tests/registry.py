@@ -154,6 +154,10 @@ IMAGE_NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
         ),
         (8, 2),
     ),
+    "several lengths, windows inside": (
+        _on_images(Conv(24, (2,), **_WEIGHTS, strides=(2,), padding="VALID"), Activation("relu"), Pool((2,), (1,)), end="flatten"),
+        (8, 2),
+    ),
     "several lengths, the last": (Sequential((Dense(24, 1.6, 0.1), Activation("relu"), Last(), Dense(1, 1.3))), (5, 2)),
     "cropped": (
         _on_images(Conv(24, (2, 2), **_WEIGHTS), Activation("relu"), Crop(((1, None, None), (None, None, 2))), end="flatten"),

@@ -1,4 +1,4 @@
-"""Transposed convolutions against the maps that `jax.lax.conv_transpose` makes."""
+"""Transposed convolutions against the maps that `jax.lax.conv_transpose` makes, and windows where positions are absent."""
 
 import itertools
 
@@ -10,10 +10,11 @@ from compiling import quick
 
 from kernelregime import infinite
 from kernelregime.infinite.levels import by_offsets
-from kernelregime.layers import Activation, Batch, Conv, GlobalPool, Sequential
+from kernelregime.layers import Activation, Batch, Conv, Dense, GlobalPool, Pool, Sequential
 
 pytestmark = pytest.mark.usefixtures("quick_grams", "strict_float64")
 RELU = Activation("relu")
+WEIGHTS = {"sigma_w2": 1.6, "sigma_b2": 0.1}
 # positions, window, strides, dilation
 TRANSPOSED = {
     **{f"{n}, {k} by {s}": ((n,), (k,), (s,), (1,)) for n, k, s in itertools.product((1, 4), (1, 2, 3, 5), (1, 2, 3))},
@@ -116,3 +117,41 @@ def test_a_transposed_convolution_of_a_short_sequence_is_that_of_the_sequence_by
     alone = layer.apply(params, jnp.asarray(x[:1, :4]))
     np.testing.assert_array_equal(found.present[0], np.arange(found.shape[1]) < alone.shape[1])
     np.testing.assert_allclose(found.values[0, : alone.shape[1]], alone[0], rtol=1e-12)
+
+
+VALID = {
+    "stride 1": (Conv(8, (3,), **WEIGHTS, padding="VALID"), RELU),
+    "stride 2": (Conv(8, (3,), **WEIGHTS, strides=(2,), padding="VALID"), RELU),
+    "dilation 2": (Conv(8, (2,), **WEIGHTS, dilation=(2,), padding="VALID"), RELU),
+    "locally connected": (Conv(8, (2,), **WEIGHTS, padding="VALID", shared=False), RELU),
+    "two of them": (Conv(8, (2,), **WEIGHTS, padding="VALID"), RELU, Conv(8, (2,), **WEIGHTS, strides=(2,), padding="VALID"), RELU),
+    "pooled, windows side by side": (Conv(8, (3,), **WEIGHTS), RELU, Pool((2,))),
+    "pooled, inside": (Conv(8, (3,), **WEIGHTS), RELU, Pool((3,), (1,), edges="inside")),
+    "pooled, sums of overlapping windows": (Conv(8, (3,), **WEIGHTS), RELU, Pool((3,), (2,), reduction="sum")),
+}
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_valid_windows_of_a_short_sequence_are_those_of_the_sequence_by_itself(name):
+    """At infinite and at finite width, whatever stands where a sequence has ended."""
+    network = Sequential((*VALID[name], GlobalPool(), Dense(1, 1.3, 0.2)))
+    x, there = normal(4, 8, 2), np.arange(8) < np.array([[5], [8], [6], [5]])
+    batch = Batch(jnp.asarray(np.where(there[..., None], x, np.nan)), jnp.asarray(there))
+    found, alone = (quick(infinite.kernel(network))(points) for points in (batch, jnp.asarray(x[::3, :5])))
+    for kind in ("nngp", "ntk"):
+        np.testing.assert_allclose(getattr(found, kind)[::3, ::3], getattr(alone, kind), rtol=1e-12)
+    if name == "locally connected":
+        return  # it has as many weights as positions
+    params = network.init(jax.random.key(0), (8, 2), jnp.float64)
+    values = network.apply(params, batch)
+    for i, length in ((0, 5), (2, 6)):
+        np.testing.assert_allclose(values[i], network.apply(params, jnp.asarray(x[i : i + 1, :length]))[0], rtol=1e-12)
+
+
+def test_an_image_has_valid_windows_where_all_of_their_pixels_are():
+    there = np.random.default_rng(0).random((3, 4, 6)) > 0.2
+    for layer in (Conv(4, (2, 3), padding="VALID", strides=(1, 2)), Pool((2, 3), (1, 2))):
+        params = layer.init(jax.random.key(0), (4, 6, 2), jnp.float64)
+        found = layer.apply_batch(params, Batch(jnp.asarray(normal(3, 4, 6, 2)), jnp.asarray(there)))
+        windows = np.lib.stride_tricks.sliding_window_view(there, (2, 3), axis=(1, 2))[:, :, ::2]
+        np.testing.assert_array_equal(found.present, windows.all((-2, -1)))

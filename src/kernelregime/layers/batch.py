@@ -21,9 +21,10 @@ class Batch:
     is not read. `graph` (N, P, P): of points with one axis of P nodes, the weight graph[n, q, p] of node p in what `Aggregate` gives
     node q.
 
-    What is absent is zero after every layer. Of `Conv` and `Pool` an output is there where the middle of its window is, so that a
-    convolution without strides keeps lengths; `GlobalPool` takes the mean over what is there, `Pool` with `edges="inside"` too;
-    `Flatten` keeps zeros in the place of what is absent; softmax `Attention` leaves it out.
+    What is absent is zero after every layer. Of `Conv` and `Pool` an output is there where all taps of its window are ("VALID") or
+    where its middle is ("SAME", "CIRCULAR"), so that a "SAME" convolution without strides keeps lengths; of a transposed `Conv` where a
+    position was repeated or, "VALID", where its windows reach. `GlobalPool` takes the mean over what is there, `Pool` with
+    `edges="inside"` too; `Flatten` keeps zeros in the place of what is absent; softmax `Attention` leaves it out.
     """
 
     values: Any

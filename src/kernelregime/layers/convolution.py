@@ -18,7 +18,7 @@ from kernelregime.layers.dense import check_variance
 from kernelregime.layers.fields import Fields, Squares, hidden, moments_of, squares_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.scales import PARAMETERIZATIONS, ROLES, Parameterization, Role, check_kernel, scales
-from kernelregime.layers.windows import Padding, Window, each_tap, middle, repeated, windows_of
+from kernelregime.layers.windows import Padding, Window, each_tap, kept, repeated, windows_of
 
 Inside = tuple[list[Array], list[Array]] | tuple[None, None]
 
@@ -140,14 +140,14 @@ class Conv(Layer):
         return hidden(replace(replace(state, present=None).each(change), present=there))
 
     def apply_batch(self, params: dict[str, Array], batch: Batch) -> Batch:
-        """W * x + b where the middle of the window is there."""
+        """W * x + b, where `Batch` tells that an output is there."""
         values = self.apply(params, batch.hidden().values)
         there = None if batch.present is None else jnp.moveaxis(self._there(jnp.moveaxis(batch.present, 0, -1)), -1, 0)
         return Batch(values, there, batch.graph).hidden()
 
     def _there(self, present: Array) -> Array:
         """Which outputs there are, (*Q, N), of inputs (*P, N)."""
-        return repeated(self.windows, present) if self.transposed else middle(self.windows, present)
+        return repeated(self.windows, present) if self.transposed else kept(self.windows, present)
 
     @property
     def unmoved(self) -> bool:

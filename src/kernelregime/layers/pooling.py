@@ -30,7 +30,7 @@ from kernelregime.layers.fields import (
     squares_of,
 )
 from kernelregime.layers.moments import Moments
-from kernelregime.layers.windows import Padding, Window, middle, present_taps, windows_of
+from kernelregime.layers.windows import Padding, Window, kept, present_taps, windows_of
 
 Reduction = Literal["mean", "sum"]
 
@@ -94,20 +94,20 @@ class Pool(Layer):
         factors = [self._factor(axis, length) for axis, length in enumerate(lengths)]
         scale = jnp.asarray(reduce(np.multiply.outer, factors), state.dtype)[..., None]
         scales: Sequence[Array] = (scale, scale)
-        there = state.present and tuple(middle(self.windows, part) for part in state.present)
+        there = state.present and tuple(kept(self.windows, part) for part in state.present)
         if state.present is not None:
             scales = [scale * self._inside(part, state.dtype) for part in state.present]
         after = mixed(replace(state, present=None), along, scales)
         return hidden(replace(after, present=there))
 
     def apply_batch(self, params: tuple[()], batch: Batch) -> Batch:
-        """The means or sums of what is there, where the middle of the window is."""
+        """The means or sums of what is there, where `Batch` tells that an output is."""
         values = self.apply(params, batch.hidden().values)
         if batch.present is None:
             return replace(batch, values=values)
         present = jnp.moveaxis(batch.present, 0, -1)
         values = values * jnp.moveaxis(self._inside(present, values.dtype), -1, 0)[..., None]
-        return replace(batch, values=values, present=jnp.moveaxis(middle(self.windows, present), -1, 0)).hidden()
+        return replace(batch, values=values, present=jnp.moveaxis(kept(self.windows, present), -1, 0)).hidden()
 
     def _inside(self, present: Array, dtype: Any) -> Array:
         """What a mean over the positions inside is multiplied by where only some are there, (*Q, N), from (*P, N); else 1."""

@@ -1,5 +1,6 @@
 """Sums over sliding windows of positions, along one axis or along two that move together."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -107,8 +108,10 @@ def present_taps(windows: Sequence[Window], there: Array) -> Array:
     return counts
 
 
-def middle(windows: Sequence[Window], there: Array) -> Array:
-    """What the middle tap of each output position reads, the axes of positions first."""
+def kept(windows: Sequence[Window], there: Array) -> Array:
+    """Which outputs there are, the axes of positions first: where all taps are ("VALID"), or where the middle one is."""
+    if windows[0].padding == "VALID":
+        return present_taps(windows, there) == math.prod(window.size for window in windows)
     for axis, window in enumerate(windows):
         n = there.shape[axis]
         there = window.widened(there, [axis])[(slice(None),) * axis + (window.slices(n)[(window.size - 1) // 2],)]
