@@ -6,7 +6,7 @@ from compiling import quick
 
 from kernelregime import activations, infinite
 from kernelregime._checks import InputError
-from kernelregime.layers import Activation, Dense, Sequential
+from kernelregime.layers import Activation, Branches, Dense, Flatten, GlobalPool, LayerNorm, Sequential
 
 
 def test_a_name_a_nonlinearity_and_a_function_are_all_activations():
@@ -25,8 +25,21 @@ def test_two_activations_in_a_row_have_no_gaussian_law_and_are_refused():
 
 
 def test_an_activation_on_the_raw_input_is_refused():
-    with pytest.raises(InputError, match="put a Dense layer between"):
+    with pytest.raises(InputError, match="put a Dense or Conv layer between"):
         infinite.kernel(Sequential((Activation("relu"), Dense(4))))(jnp.ones((1, 3)))
+
+
+def test_what_is_no_gaussian_for_an_activation_is_named_and_the_activation_in_each_branch_is_not_refused():
+    weights, relu, x = (Dense(4), Dense(3)), Activation("relu"), jnp.ones((2, 3, 2))
+    joined, refused = Branches(weights, "concatenate"), "units of an activation, a concatenation, a product, Flatten"
+    for before in ((joined,), (Branches(weights[:1] * 2, "product"),), (Dense(4), relu, GlobalPool()), (Dense(4), Flatten())):
+        with pytest.raises(InputError, match=f"before an activation, and no more than sums and means of its units between; got {refused}"):
+            jax.eval_shape(infinite.kernel(Sequential((*before, relu))), x)
+    with pytest.raises(InputError, match=f"before a LayerNorm.*; got {refused}"):
+        jax.eval_shape(infinite.kernel(Sequential((joined, LayerNorm()))), x)
+    inside = Branches(tuple(Sequential((layer, relu)) for layer in weights), "concatenate")
+    for allowed in ((inside,), (Branches(weights[:1] * 2), relu), (Dense(4), GlobalPool(), relu)):
+        assert jax.eval_shape(infinite.kernel(Sequential(allowed)), x).nngp.shape[:2] == (2, 2)
 
 
 def test_quadrature_errors_of_all_layers_add_up():

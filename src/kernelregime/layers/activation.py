@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kernelregime import activations
-from kernelregime._checks import fail
 from kernelregime.activations import Dual, Nonlinearity
 from kernelregime.layers.base import Layer, Shape, State
 from kernelregime.layers.fields import Fields
-from kernelregime.layers.moments import Moments, gap_of
+from kernelregime.layers.moments import Moments, check_gaussian, gap_of
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("nonlinearity",), meta_fields=())
@@ -52,8 +51,7 @@ class Activation(Layer):
         return after.each(partial(replace, nonnegative=positive))
 
     def _of_pair(self, moments: Moments) -> Moments:
-        if not moments.gaussian:
-            raise fail("a layer with random weights before an activation", "an activation or the raw input", "put a Dense layer between")
+        check_gaussian(moments, "an activation")
         dtype = moments.gap.dtype
         phi: Nonlinearity = _in(dtype, self.nonlinearity)
         dual: Dual = _in(dtype, phi.dual(moments.k1, moments.k2, moments.w, moments.v))

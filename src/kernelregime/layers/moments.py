@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from kernelregime._checks import fail
 from kernelregime.activations.angles import above_zero, magnitude, safe_sqrt
 
 
@@ -118,3 +119,11 @@ def affine(moments: Moments, scale: Array, shift: Array | None) -> tuple[Array, 
         rho, sine2 = rho + turn, sine2 - 2 * rho * turn
         lean = jnp.where((new1 > 0) & (new2 > 0), 0, lean)  # what had no variance has a correlation now
     return new1, new2, signed(rho >= 0, sine2 / (1 + magnitude(rho))), lean
+
+
+def check_gaussian(state: Any, reader: str) -> None:
+    """`InputError` before a layer that needs units of Gaussians, where they are not."""
+    if not state.gaussian:
+        wanted = f"a layer with random weights before {reader}, and no more than sums and means of its units between"
+        got = "units of an activation, a concatenation, a product, Flatten, Dropout or the raw input"
+        raise fail(wanted, got, "put a Dense or Conv layer between; an activation may go into each branch")

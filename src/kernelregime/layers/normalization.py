@@ -13,7 +13,7 @@ from kernelregime.layers.base import Layer, Reach, Shape
 from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import alone, check_whole
 from kernelregime.layers.fields import Fields
-from kernelregime.layers.moments import Moments, gap_of
+from kernelregime.layers.moments import Moments, check_gaussian, gap_of
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=(), meta_fields=("over", "eps"))
@@ -57,8 +57,7 @@ class LayerNorm(Layer):
 
     def propagate(self, state: Any) -> Any:
         """Σ'(p, p') = Σ(p, p')/√((v + eps)(v' + eps)) with the variances v, v' of the two points, and the same for Θ."""
-        if not state.gaussian:
-            raise fail("a layer with random weights before a LayerNorm", "an activation or the raw input", "put a Dense or Conv between")
+        check_gaussian(state, "a LayerNorm")
         axes = state.axes if isinstance(state, Fields) else 0
         if isinstance(state, Fields) and self.over == "all":
             check_whole(state, self)
