@@ -223,7 +223,12 @@ def test_points_that_do_not_fit_are_refused(layer, shape, wanted):
         (lambda: Conv(4, (3, 3), strides=(2,)), r"2 strides, one for each axis of the window; got \(2,\)"),
         (lambda: Conv(4, (2, 2), shared=False, transposed=True), r"a transposed convolution with shared weights"),
         (lambda: Dropout(0.0), r"keep, the probability to keep a unit, in \(0, 1\]; got 0.0; a rate of dropping 0.2 is keep=0.8"),
-        (lambda: Conv(4, 3), r"a window of one number for each axis of positions, a tuple; got 3; for images, write \(3, 3\)"),
+        (
+            lambda: Conv(4, 5),
+            r"a window of one number for each axis of positions, a tuple; got 5; write \(5,\) for sequences or \(5, 5\) for images",
+        ),
+        (lambda: Pool((2, 2), 2), r"strides of one number .*; got 2; write \(2,\) for sequences or \(2, 2\) for images"),
+        (lambda: Resize(8), r"positions for each axis, a tuple; got 8; write \(8,\) for sequences or \(8, 8\) for images"),
         (lambda: Conv(4, (1,) * 6), r"a window of at most 5 axes of positions; got \(1, 1, 1, 1, 1, 1\)"),
         (lambda: Pool(()), r"a window of one number for each axis of positions, a tuple; got \(\)"),
         (lambda: Crop((slice(0, 2),)), r"slices as a tuple of \(start, stop, step\)"),

@@ -17,6 +17,7 @@ from kernelregime.layers.convolution import check_axes, check_whole
 from kernelregime.layers.fields import hidden, positions_of
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.pooling import mixed
+from kernelregime.layers.windows import written
 
 Method = Literal["nearest", "linear", "cubic", "lanczos3", "lanczos5"]
 
@@ -35,7 +36,7 @@ class Resize(Layer):
 
     def __post_init__(self) -> None:
         if not isinstance(self.positions, tuple) or not self.positions:
-            raise fail("a number of positions for each axis, a tuple", repr(self.positions), "for images, write (16, 16)")
+            raise fail("a number of positions for each axis, a tuple", repr(self.positions), written(self.positions, 16))
         one_of("method", self.method, ("nearest", "linear", "cubic", "lanczos3", "lanczos5"))
         for length in self.positions:
             integer("a number of positions", length)

@@ -135,6 +135,12 @@ def each_tap(x: Array, windows: Sequence[Window], start: int) -> list[Array]:
     return parts
 
 
+def written(given: Any, example: int) -> str:
+    """How a number for each axis is given, said with the number that was."""
+    number = given if isinstance(given, int) else example
+    return f"write ({number},) for sequences or ({number}, {number}) for images"
+
+
 def windows_of(
     sizes: Sequence[int], strides: Sequence[int] | None, dilation: Sequence[int] | None, padding: str, *, transposed: bool = False
 ) -> tuple[Window, ...]:
@@ -142,7 +148,7 @@ def windows_of(
     one_of("padding", padding, PADDINGS)
     for name, given in (("a window", sizes), ("strides", strides or sizes), ("a dilation", dilation or sizes)):
         if not isinstance(given, tuple) or not given:
-            raise fail(f"{name} of one number for each axis of positions, a tuple", repr(given), "for images, write (3, 3)")
+            raise fail(f"{name} of one number for each axis of positions, a tuple", repr(given), written(given, 3))
     ones = (1,) * len(sizes)
     parts = {"strides": tuple(strides or ones), "dilation": tuple(dilation or ones)}
     for name, given in parts.items():
