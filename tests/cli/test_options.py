@@ -1,6 +1,7 @@
 import pytest
 
 from kernelregime import activations, data, networks
+from kernelregime._checks import InputError
 from kernelregime.cli import options
 
 
@@ -49,6 +50,16 @@ def test_another_network_is_refused_with_those_there_are(refused, command):
         "expected images for --network cnn; got gaussian with points"
     )
     assert refused(command, "--network", "cnn", "--readout", "pol").endswith("did you mean 'pool'?")
+
+
+@pytest.mark.parametrize("command", ["diagnose", "kernel", "gram"])
+def test_images_too_small_for_a_myrtle_network_are_refused_with_the_size_it_takes(refused, command):
+    line = refused(command, "--network", "myrtle-7", "--data", "digits")
+    wanted = "expected images of at least 32 x 32 pixels for --network myrtle-7; got digits of 8 x 8; "
+    assert line == wanted + "take cifar10 or other images, or --network cnn or resnet"
+    assert networks.myrtle(depth=7, channels=4).output_shape((options.MYRTLE_SIZE, options.MYRTLE_SIZE + 1, 1)) == (10,)
+    with pytest.raises(InputError, match="at least 2 positions under a window"):
+        networks.myrtle(depth=7, channels=4).output_shape((options.MYRTLE_SIZE - 1, options.MYRTLE_SIZE, 1))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ LARGEST_SEED = 2**31 - 2  # one more is used as well, and keys are made from 32-
 DEEPEST = 10_000  # weight layers: every one is compiled
 
 MYRTLES: dict[str, Any] = {f"myrtle-{depth}": depth for depth in (5, 7, 10)}
+MYRTLE_SIZE = 32  # pixels along an axis, which is halved five times
 READOUTS = ("pool", "flatten")
 # what each network reads of these options, and what it takes where they are left out
 READS: dict[str, dict[str, Any]] = {
@@ -141,7 +142,11 @@ class Network:
         if x.ndim not in (3, 4):
             do = "take digits, mnist, fashion-mnist, cifar10 or a .npz of images (N, height, width, ...), or --network mlp"
             raise fail(f"images for --network {self.network}", f"{name} with points of shape {x.shape[1:]}", do)
-        return images(x)
+        found = images(x)
+        if self.network in MYRTLES and min(found.shape[1:3]) < MYRTLE_SIZE:
+            wanted = f"images of at least {MYRTLE_SIZE} x {MYRTLE_SIZE} pixels for --network {self.network}"
+            raise fail(wanted, f"{name} of {found.shape[1]} x {found.shape[2]}", "take cifar10 or other images, or --network cnn or resnet")
+        return found
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def myrtle(
 ) -> Sequential:
     """Myrtle-5, -7 or -10 for images 32 × 32: 3 × 3 convolutions, halved by mean pooling after each of three groups, then down to 1 × 1.
 
+    Smaller images, which cannot be halved five times, are refused.
     Source: Shankar et al. 2020 (arXiv 2003.02237), figure 1.
     Raises: `InputError` for another depth.
     """
