@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint types contracts docs install lock clean
+.PHONY: demo test test-slow lint types contracts docs install lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/kernelregime diagnose --network mlp --depth 5 --width 512 --activation relu --sigma-w2 2 --data digits --out runs/demo --overwrite
 
 test: lint types contracts docs
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The tests of tests/slow.txt, which `make test` leaves out.
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

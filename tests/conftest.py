@@ -36,6 +36,17 @@ def pytest_runtest_teardown():
             gc.collect()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Mark the tests of slow.txt, in which a line that is no test any more is an error."""
+    slow, found = set((HERE / "slow.txt").read_text().splitlines()), {item.nodeid: item for item in items}
+    for name in slow & set(found):
+        found[name].add_marker("slow")
+    whole = {name.partition("::")[0] for name in found} if not any("::" in argument for argument in config.args) else set()
+    if stale := sorted(name for name in slow - set(found) if name.partition("::")[0] in whole):
+        raise pytest.UsageError(f"tests/slow.txt names no tests any more: {', '.join(stale)}")
+
+
 @pytest.fixture
 def strict_float64():
     """float64, with JAX refusing implicit promotion of dtypes and of ranks."""

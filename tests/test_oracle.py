@@ -42,7 +42,6 @@ def depth_and_biases(spec):
     return len(spec), sum(arguments.get("b_std") is not None for _, arguments in spec if isinstance(arguments, dict))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("file", "activation"), PASSING)
 def test_reference_values_are_reproduced(file, activation):
     cases = {
@@ -131,7 +130,6 @@ def amplified(depth, activation):
     return {"spec": spec}, arrays
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("activation", [["Erf", {}], ["ElementwiseNumerical", {"fn": "tanh", "deg": 25}]])
 def test_pairs_made_chaotic_by_depth_are_compared_in_many_digits(activation, tmp_path, capsys):
     code, case = run(write(tmp_path, *amplified(60, activation)), capsys)
@@ -149,7 +147,6 @@ def test_evaluation_in_many_digits_follows_the_rule_of_the_reference(case):
             assert abs(value - arrays[f"{kind}_12"][i, j]) <= kernels.RTOL * abs(value)
 
 
-@pytest.mark.slow
 def test_outcome_does_not_depend_on_names_numbers_or_order_of_points(tmp_path, capsys):
     entry, arrays = stored("relu_L5_nobias")
     rows, columns = [2, 0, 3], [1]

@@ -67,7 +67,6 @@ def moment(kinks, lines, q):
     return mp.quad(integrand, [-11, *(k / mp.sqrt(q) for k in kinks if abs(k) < 11 * mp.sqrt(q)), 11])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_slopes_are_those_of_high_precision(name):
     function, kinks, lines = CASES[name]

@@ -80,7 +80,6 @@ def test_a_late_refusal_leaves_no_folder_and_no_checkpoint(tmp_path, refused, qu
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.slow
 def test_diagnose_writes_report_result_and_arrays_and_prints_json(tmp_path, refused, call, quick):
     out = tmp_path / "out"
     done = call("diagnose", *quick, "--out", str(out), "--json")

@@ -90,7 +90,6 @@ def test_options_that_cannot_be_used_are_one_line(refused, arguments, wanted, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["threads", "processes"])
 def test_an_interrupted_command_says_what_is_kept_and_goes_on(tmp_path, compiled, engine):
     command = [str(Path(sys.executable).with_name("kernelregime")), *SMALL, "--store", str(tmp_path / "k.zarr"), "--engine", engine]

@@ -116,7 +116,6 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 0.7, 1.5])
 def test_an_interrupt_while_jax_compiles_ends_in_order(quick, tmp_path, seconds):
     out = tmp_path / "new" / "out"
@@ -131,7 +130,6 @@ def test_an_interrupt_while_jax_compiles_ends_in_order(quick, tmp_path, seconds)
     assert "nothing was trained" not in errors or not out.parent.exists()
 
 
-@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(call, compiled, quick, tmp_path):
     out = tmp_path / "out"
     long = [*quick, "--steps", "6000", "--stop-fraction", "1e-9", "--out", str(out)]

@@ -100,7 +100,6 @@ def test_a_bad_quadrature_is_said_where_the_kernel_is(small, monkeypatch, as_jso
     assert all("NOT RELIABLE" in row for row in rows)
 
 
-@pytest.mark.slow
 def test_a_good_quadrature_gives_no_warning(small):
     code, out, errors = small("--activation", "tanh")
     assert (code, errors) == (0, "")

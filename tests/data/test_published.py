@@ -278,7 +278,6 @@ def test_a_subset_stands_for_its_data_set(name, shape):
     np.testing.assert_array_equal(whole.x_train.reshape(20, -1), part.x_train)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not FASHION.is_dir(), reason=f"no official Fashion-MNIST in {FASHION}")
 def test_the_official_fashion_mnist_is_read_whole():
     found = data.load("fashion-mnist", folder=FASHION, scaling="none")
@@ -287,7 +286,6 @@ def test_the_official_fashion_mnist_is_read_whole():
 
 
 @shared
-@pytest.mark.slow
 @pytest.mark.skipif(not FASHION.is_dir(), reason=f"no official Fashion-MNIST in {FASHION}")
 def test_the_fashion_mnist_subset_is_part_of_the_official_one():
     whole = data.load("fashion-mnist", folder=FASHION, scaling="none")

@@ -4,8 +4,6 @@ import functools
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 
 def axes(result):
     return result.verdict.regime, result.verdict.trainable

@@ -76,7 +76,7 @@ def transformer_in_jax(p, x):
     return h.mean(1) @ p["embedding.weight"].T
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", pytest.param("transformer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "transformer"])
 def test_kernel_is_that_of_the_same_network_in_jax(name):
     module, x1, x2 = built(name)
     f = {"mlp": mlp_in_jax, "cnn": cnn_in_jax, "transformer": transformer_in_jax}[name]

@@ -124,7 +124,7 @@ def test_layers_in_a_store_are_read_one_by_one(tmp_path):
         np.testing.assert_allclose(value.to_numpy(), here[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["threads", "processes"])
 def test_engines_give_the_same(engine):
     module, x = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), points(POINT, 9, 1)
     found = empirical.ntk(module, x, engine=engine, workers=2, memory=24_000, dtype="float64")

@@ -49,7 +49,6 @@ def test_estimate_covers_what_the_compiler_reserves(model):
     assert reserved <= estimated
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("output", "method"), [("full", "auto"), ("trace", "jacobian")])
 @pytest.mark.parametrize("name", WAYS_TO_ENTER)
 def test_estimate_covers_every_output_and_method(models, name, output, method):
@@ -57,7 +56,6 @@ def test_estimate_covers_every_output_and_method(models, name, output, method):
     assert reserved <= estimated
 
 
-@pytest.mark.slow
 def test_estimate_covers_deep_models():
     def deep(p, x):
         for w in p["layers"]:

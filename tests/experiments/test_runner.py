@@ -94,7 +94,6 @@ def test_a_cell_that_fails_is_recorded_tried_again_and_does_not_stop_the_others(
     assert not record.exists()
 
 
-@pytest.mark.slow
 def test_processes_give_the_same_and_one_that_is_killed_is_replaced(tmp_path, log, calls):
     deadly = toys.experiment(log, special={4: {"kills": str(tmp_path / "dead")}})
     found = reproduce(deadly, "smoke", folder=tmp_path / "two", engine="processes", workers=2)
@@ -182,7 +181,6 @@ def test_a_finished_result_is_judged_by_the_claims_of_today(tmp_path, log, calls
     assert calls() == [3, 4, 5]
 
 
-@pytest.mark.slow
 def test_a_cell_that_ends_its_process_is_recorded_and_does_not_stop_the_others(tmp_path, log):
     with pytest.raises(RunError, match="got 1 that failed 2 times, the first of them 'n3'"):
         reproduce(toys.experiment(log, special={3: {"dies": True}}), "smoke", folder=tmp_path, engine="processes", workers=2)

@@ -59,7 +59,6 @@ def scheduler():
         yield address
 
 
-@pytest.mark.slow
 def test_a_lost_scheduler_is_told_and_the_store_keeps_what_is_done(tmp_path):
     seen, again, log = [], [], tmp_path / "log"
     with started() as (address, processes):
@@ -82,7 +81,6 @@ def test_a_lost_scheduler_is_told_and_the_store_keeps_what_is_done(tmp_path):
     assert again[0] == (seen[-1][0], seen[-1][1])
 
 
-@pytest.mark.slow
 def test_two_dask_workers_give_the_result_of_this_process(scheduler):
     found = infinite.gram(NET, POINTS, memory=2 * 30_000, engine=f"dask:{scheduler}")
     here = infinite.gram(NET, POINTS, memory=30_000)
@@ -99,7 +97,6 @@ def test_workers_share_out_the_cores(cores, workers):
     assert workers > len(cores) or sum(map(len, mine)) == len(cores)
 
 
-@pytest.mark.slow
 def test_each_spawned_process_keeps_to_cores_of_its_own():
     every = os.sched_getaffinity(0)
     found = grams.assemble(problem(Cores()), memory=MEMORY, engine="processes", workers=len(every)).matrices["nngp"]
@@ -107,7 +104,6 @@ def test_each_spawned_process_keeps_to_cores_of_its_own():
     assert os.sched_getaffinity(0) == every
 
 
-@pytest.mark.slow
 def test_spawned_processes_give_the_result_of_this_process_in_float64():
     found = infinite.gram(NET, POINTS, memory=2 * 30_000, engine="processes", workers=2)
     here = infinite.gram(NET, POINTS, memory=30_000)
@@ -116,7 +112,6 @@ def test_spawned_processes_give_the_result_of_this_process_in_float64():
         np.testing.assert_allclose(getattr(found, kind), getattr(here, kind), rtol=1e-13)
 
 
-@pytest.mark.slow
 def test_a_cluster_of_its_own_gives_the_result_of_this_process_and_listens_on_127_0_0_1_alone():
     heard = []
 
@@ -129,7 +124,6 @@ def test_a_cluster_of_its_own_gives_the_result_of_this_process_and_listens_on_12
     assert set(heard) == {"127.0.0.1"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["processes", "dask"])
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(name, tmp_path):
     seen = []
@@ -141,7 +135,6 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(name, tmp_path)
     assert [done for done, _ in seen] == list(range(1, seen[-1][1] + 1))
 
 
-@pytest.mark.slow
 def test_workers_that_keep_dying_end_the_run_with_one_line():
     with pytest.raises(RunError, match=r"expected workers of engine='processes' that stay alive; got 3 failures in a row") as caught:
         grams.assemble(problem(Deadly()), memory=2 * MEMORY, engine="processes", workers=2)

@@ -38,7 +38,6 @@ def check(path):
     np.testing.assert_array_equal(found.ntk.values, 2 * expected())
 
 
-@pytest.mark.slow
 def test_ten_kills_at_random_moments_lose_nothing_and_compute_only_tiles_in_flight_again(tmp_path):
     path, log, chance = tmp_path / "k.zarr", tmp_path / "log", random.Random(5)
     killed = []
@@ -62,7 +61,6 @@ def test_ten_kills_at_random_moments_lose_nothing_and_compute_only_tiles_in_flig
     assert sum(counts.values()) - total <= 10  # one tile is in flight at a time
 
 
-@pytest.mark.slow
 def test_a_killed_run_leaves_no_workers_and_another_engine_goes_on(tmp_path):
     path, log = tmp_path / "k.zarr", tmp_path / "log"
     process = started("processes", path, log)

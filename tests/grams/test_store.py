@@ -189,7 +189,6 @@ def test_a_problem_without_an_identity_has_no_store(tmp_path):
         stored(tmp_path / "k.zarr", grams.Problem(Dots(), 21, None, {"nngp": grams.Output()}, np.dtype("float64"), 100.0))
 
 
-@pytest.mark.slow
 def test_memory_is_that_of_the_tiles_and_not_of_the_matrix(tmp_path):
     script, budget, points = Path(__file__).with_name("large_gram.py"), 16_000_000, 5000
     command = [sys.executable, str(script), str(tmp_path), str(budget), str(points)]

@@ -150,7 +150,6 @@ def test_the_diagonal_alone_is_that_of_the_matrix_exactly(name):
     assert infinite.diagonal(NETWORKS[name], points(), kind="nngp", dtype="float32").ntk is None
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quick_grams")
 @pytest.mark.parametrize("parameterization", ["ntk", "standard"])
 def test_several_depths_in_one_pass_are_the_kernels_of_the_networks_cut_there(parameterization):
@@ -183,7 +182,6 @@ def test_depths_the_network_does_not_have_are_refused(depths, got):
         infinite.gram(networks.mlp(depth=3, width=4), points(), depths=depths)
 
 
-@pytest.mark.slow
 def test_a_hundred_thousand_layers_cost_at_most_one_rounding_each():
     """Bias-free ReLU at σ_w² = 2: with angle t, ρ' = (sin t + (π - t) ρ)/π and Θ' = Θ (π - t)/π + ρ' a layer, in 30 digits."""
     depth, x = 100_000, np.sqrt(2) * np.array([[np.cos(t), np.sin(t)] for t in (0.0, 0.7, 1e-4, 3.1)])

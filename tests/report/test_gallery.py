@@ -238,7 +238,6 @@ def test_in_a_browser_pages_fit_filter_and_raise_no_errors(pages, width, tmp_pat
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on PATH to lay the page out")
-@pytest.mark.slow
 def test_in_a_browser_the_kept_results_fit_a_phone_with_no_word_cut_off(tmp_path):
     found, console = seen(gallery.html(gallery.found_in(KEPT))["index.html"], LAYOUT, 390, tmp_path)
     assert found == {"scroll": found["scroll"], "wide": [], "clipped": [], "small": [], "errors": []}

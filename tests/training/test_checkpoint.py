@@ -47,7 +47,6 @@ def assert_bitwise(trace, other):
     assert trace.status == other.status
 
 
-@pytest.mark.slow
 def test_a_killed_process_is_resumed_bitwise(tmp_path, whole):
     path = tmp_path / "run.npz"
     child = subprocess.run([sys.executable, str(SCRIPT), str(path)], check=False, capture_output=True, timeout=120)
