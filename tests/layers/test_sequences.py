@@ -140,6 +140,63 @@ def test_a_sequence_that_ends_early_is_the_shorter_sequence(name, end):
     np.testing.assert_allclose(out[jnp.array([0, 2])], network.apply(tuple(shorter), jnp.asarray(short)), rtol=1e-12)
 
 
+GAPS = np.array([[0, 1, 1, 0, 1], [1, 0, 0, 1, 1], [0, 0, 1, 1, 1]], bool)  # the last is padded in front
+ENDED = np.arange(5) < GAPS.sum(1)[:, None]
+
+
+def gaps_and_none(x):
+    """Sequences with gaps, and the same closed up."""
+    ended = np.full_like(x, np.nan)
+    ended[ENDED] = x[GAPS]
+    return Batch(np.where(GAPS[..., None], x, np.nan), GAPS), Batch(ended, ENDED)
+
+
+def test_recurrent_states_pass_what_is_absent_unchanged():
+    """Kernels at all pairs of positions and at equal ones, and outputs, are those of the sequences without their gaps."""
+    network = Sequential((Recurrent(8, "relu", 1.3, 0.8, 0.2), Recurrent(9, "relu", 1.2, 1.1, 0.1, "standard")))
+    batches, kernel = gaps_and_none(normal(3, 5, 2)), quick(infinite.kernel(network, positions="all"))
+    own = infinite.gram(network, batches[0])
+    found, closed = (kernel(jax.tree.map(jnp.asarray, batch)) for batch in batches)
+    for name in ("nngp", "ntk"):
+        each, other = (np.asarray(getattr(k, name)) for k in (found, closed))
+        wanted = np.zeros_like(each)
+        for i, j in np.ndindex(3, 3):
+            wanted[i, j][np.ix_(GAPS[i], GAPS[j])] = other[i, j][np.ix_(ENDED[i], ENDED[j])]
+        np.testing.assert_allclose(each, wanted, rtol=1e-13)
+        np.testing.assert_allclose(getattr(own, name), np.einsum("ijpp->ijp", wanted), rtol=1e-13)
+    params = network.init(jax.random.key(0), (5, 2), jnp.float64)
+    out, wanted = (network.apply(params, jax.tree.map(jnp.asarray, batch)).values for batch in batches)
+    np.testing.assert_allclose(out[GAPS], wanted[ENDED], rtol=1e-13)
+    assert (out[~GAPS] == 0).all()
+
+
+def test_states_after_a_convolution_with_gaps_are_those_of_the_recursion_over_what_is_present():
+    x, conv = normal(3, 5, 2), Conv(8, (3,), 1.6, 0.1)
+    batch = gaps_and_none(x)[0]
+    k, theta = (part[np.ix_(GAPS.ravel(), GAPS.ravel())] for part in convolved_sequences(x * GAPS[..., None], conv))
+    inputs, moved = 0.8 * k + 0.2, 0.8 * theta
+    sigma, tangents = inputs, np.zeros_like(inputs)
+    before = np.where(np.diff(np.nonzero(GAPS)[0], prepend=-1) == 0, np.arange(len(k)) - 1, len(k))  # the unit before, or none
+    for _ in range(5):  # after round t the states that follow t others are final
+        duals = [np.pad(part, (0, 1)) for part in relu_duals(sigma, tangents)]
+        came, slope = (part[np.ix_(before, before)] for part in duals)
+        sigma = inputs + 1.3 * came
+        tangents = moved + sigma + 1.3 * slope
+    last = np.cumsum(GAPS.sum(1)) - 1
+    network = Sequential((conv, Recurrent(7, "relu", 1.3, 0.8, 0.2), Last()))
+    found = infinite.gram(network, batch)
+    for kernel, expected in zip((found.nngp, found.ntk), relu_duals(sigma, tangents), strict=True):
+        np.testing.assert_allclose(kernel, expected[np.ix_(last, last)], rtol=1e-7)  # of the reference, whose angles come from arccos
+
+
+def convolved_sequences(x, conv):
+    """Σ and Θ of all units (sequence, position) after a "SAME" window of three."""
+    padded = np.pad(x, ((0, 0), (1, 1), (0, 0)))
+    taps = np.concatenate([padded[:, t : t + x.shape[1]] for t in range(3)], axis=-1)
+    k = conv.sigma_w2 * covariances(taps) + conv.sigma_b2
+    return k, k
+
+
 def test_flattening_keeps_zeros_where_a_sequence_has_ended():
     network = Sequential((Dense(8, 1.6, 0.1), RELU, Flatten(), Dense(1, 1.3)))
     x, there = normal(2, 5, 2), np.arange(5) < np.array([[3], [5]])
@@ -287,8 +344,6 @@ def test_what_stands_at_absent_positions_reaches_neither_values_nor_gradients():
         params = network.init(jax.random.key(0), (5, 2), jnp.float64)
         slopes = jax.jacrev(lambda p, network=network: network.apply(p, filled))(params)
         assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
-    with pytest.raises(InputError, match="absent positions come last"):
-        infinite.gram(Sequential((Recurrent(8), Last())), Batch(x, there[:, ::-1]))
 
 
 def test_graphs_go_through_linear_ends_and_not_to_other_positions():

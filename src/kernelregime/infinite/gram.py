@@ -20,7 +20,7 @@ from kernelregime.infinite.pairs import Pairs, Points, portable, propagate
 from kernelregime.infinite.positions import FieldPairs, most_positions, paired
 from kernelregime.infinite.shares import shared
 from kernelregime.infinite.zonal import Zonal, equal, homogeneous
-from kernelregime.layers import Attention, Batch, Folded, Layer, Recurrent, Sequential, draws, reach_of
+from kernelregime.layers import Attention, Batch, Folded, Layer, Sequential, draws, reach_of
 from kernelregime.layers.convolution import SPATIAL
 from kernelregime.layers.fields import Positions
 
@@ -98,7 +98,7 @@ def problem(
     if first.ndim > 2:
         if several:
             raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-        one, other = (_known(network, x) for x in paired(network, first, first if second is None else second))
+        one, other = (_known(x) for x in paired(network, first, first if second is None else second))
         return _fields(network, first.shape[1:], one, None if second is None else other, kinds, dtype, positions, shares)
     return _plain(network, first, second, kinds, depths, dtype, shares)
 
@@ -159,17 +159,11 @@ def _points(name: str, x: Any, ndim: int | tuple[int, ...]) -> Any:
     return Batch(values, there, None if x.graph is None else array("graph", x.graph, ndim=3))
 
 
-def _known(network: Layer, x: Batch) -> Batch:
-    """With zeros for what is absent; `InputError` for anything else that is not finite, and gaps where there may be none."""
+def _known(x: Batch) -> Batch:
+    """With zeros for what is absent; `InputError` for anything else that is not finite."""
     if x.present is None:
         return x
-    if _recurs(network) and (x.present[:, 1:] & ~x.present[:, :-1]).any():
-        raise fail("sequences whose absent positions come last, for Recurrent", "some before others", "move them to the end")
     return replace(x, values=array("x1 and x2, where present,", np.where(x.present[..., None], x.values, 0)))
-
-
-def _recurs(layer: Layer) -> bool:
-    return isinstance(layer, Recurrent) or any(map(_recurs, getattr(layer, "layers", ())))
 
 
 def _fields(
@@ -191,7 +185,7 @@ def _fields(
     first, second = cast(first), None if second is None else cast(second)
     whole = first.present is None and first.graph is None
     left = network.output_shape(shape)[:-1]  # the axes of positions after the last layer
-    read = reach_of(network, positions)
+    read = reach_of(network, positions, masked=first.present is not None)
     apart = by_offsets(network, first.shape[1:-1]) if read == "all" and whole else None
     with _precision.enter(working):
         layers = portable(_layers(network, None) if apart is None else apart)

@@ -114,7 +114,9 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
         if first.ndim > 2:
             if layers is not None:
                 raise fail("points (N, d) with depths=", f"shape {first.shape}", "leave depths out")
-            start: Any = input_fields(*paired(network, first, other), reach_of(network, positions), ntk=True, own=own, tilt=True)
+            pair = paired(network, first, other)
+            reach = reach_of(network, positions, masked=pair[0].present is not None)
+            start: Any = input_fields(*pair, reach, ntk=True, own=own, tilt=True)
         else:
             start = replace(input_moments(first, other), own=own)
         if layers is not None:

@@ -27,6 +27,7 @@ class Layer(ABC):
     """
 
     reach: ClassVar[Reach] = "each"
+    reach_masked: ClassVar[Reach | None] = None  # where positions may be absent, if it is another
     # whether units at p and p' are made of such as far apart, as many as before; a property `unmoved` tells where it depends
     keeps_offsets: ClassVar[bool] = False
     channels_in_front: ClassVar[bool] = False  # of the points it takes; of all other layers they come last
@@ -79,15 +80,18 @@ def checked_shape(shape: Any) -> Shape:
     return tuple(integer("each number in shape", size) for size in shape)
 
 
-def reach_of(layer: Layer, after: Positions) -> Positions:
-    """Which pairs of positions ("own" or "all") a layer needs, where what follows it needs those of `after`."""
+def reach_of(layer: Layer, after: Positions, *, masked: bool = False) -> Positions:
+    """Which pairs of positions ("own" or "all") a layer needs, where what follows it needs those of `after`; `masked`: of points of
+    which positions may be absent.
+    """
     inner: tuple[Layer, ...] | None = getattr(layer, "layers", None)
     if inner is None:
-        return after if layer.reach == "each" else layer.reach
+        reach = (masked and layer.reach_masked) or layer.reach
+        return after if reach == "each" else reach
     if not layer.in_turn:
-        return "all" if any(reach_of(part, after) == "all" for part in inner) else "own"
+        return "all" if any(reach_of(part, after, masked=masked) == "all" for part in inner) else "own"
     for part in reversed(inner):
-        after = reach_of(part, after)
+        after = reach_of(part, after, masked=masked)
     return after
 
 

@@ -15,7 +15,7 @@ from kernelregime.layers.batch import Batch
 from kernelregime.layers.branches import summed
 from kernelregime.layers.convolution import check_axes
 from kernelregime.layers.dense import Dense, check_variance
-from kernelregime.layers.fields import blocks_of, hidden, positions_of, same_as_alone
+from kernelregime.layers.fields import Fields, beside, blocks_of, hidden, positions_of, same_as_alone
 from kernelregime.layers.moments import Moments
 
 
@@ -29,7 +29,7 @@ class Recurrent(Layer):
     """h_t = φ(z_t), z_t = W h_{t-1} + U x_t + b from h_0 = 0, for sequences (T, channels): all the states (T, width).
 
     `width`: units n. W_ij ~ N(0, σ_w²/n), U_ij ~ N(0, σ_u²/d) for d channels, b_i ~ N(0, σ_b²); `sigma_b2=None` is no bias,
-    `parameterization` as in `Dense`. `nonlinearity`: as in `Activation`. Of a `Batch` the positions that are absent come last.
+    `parameterization` as in `Dense`. `nonlinearity`: as in `Activation`. At absent positions of a `Batch` the state stays: h_t = h_{t-1}.
 
     At infinite width (Alemohammad et al. 2021, theorem 1) with Σ_tt' of z and Φ_tt', Φ̇_tt' the expectations of φφ and φ'φ' under it,
     Σ_tt' = σ_w² Φ_{t-1,t'-1} + σ_u² x_t·x'_t'/d + σ_b², and Θ_tt' = Σ_tt' + σ_w² Φ̇_{t-1,t'-1} Θ_{t-1,t'-1} ("ntk"); then as in
@@ -44,6 +44,7 @@ class Recurrent(Layer):
     parameterization: Literal["ntk", "standard"] = "ntk"
 
     reach: ClassVar[Reach] = "each"
+    reach_masked: ClassVar[Reach | None] = "all"  # at equal positions, as many are present before one as before another
     grows: ClassVar[tuple[str, ...]] = ("width",)
     linear_end: ClassVar[bool] = False  # its outputs are values of φ
 
@@ -77,24 +78,37 @@ class Recurrent(Layer):
 
     def apply(self, params: dict[str, Any], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """The states h_1 … h_T."""
+        return self.apply_batch(params, Batch(x)).values
+
+    def apply_batch(self, params: dict[str, Any], batch: Batch) -> Batch:
+        """The states at the positions that are there."""
+        x = batch.hidden().values
         if x.ndim != 3:
             raise fail("inputs (N, T, channels)", f"shape {x.shape}", f"give {counted(params['inputs']['w'].shape[0], 'channel')} last")
         inputs, states, phi = self.parts
         drive = jnp.moveaxis(inputs.apply(params["inputs"], x), 1, 0)
+        there = None if batch.present is None else batch.present.T[..., None]
 
-        def step(h: Array, u: Array) -> tuple[Array, Array]:
-            h = phi.apply((), u + states.apply(params["states"], h))
+        def step(h: Array, now: tuple[Array, Array | None]) -> tuple[Array, Array]:
+            after = phi.apply((), now[0] + states.apply(params["states"], h))
+            h = after if now[1] is None else jnp.where(now[1], after, h)
             return h, h
 
-        return jnp.moveaxis(jax.lax.scan(step, jnp.zeros_like(drive[0]), drive)[1], 0, 1)
+        found = jax.lax.scan(step, jnp.zeros_like(drive[0]), (drive, there))[1]
+        return replace(batch, values=jnp.moveaxis(found, 0, 1)).hidden()
 
     def propagate(self, state: Any) -> Any:
         """Σ' and Θ' as in the class's text."""
         check_axes(state, 1)
         inputs, _, phi = self.parts
         drive: Any = inputs.propagate(replace(state, present=None))
+        orders = None if state.present is None else [jnp.argsort(~there, axis=0, stable=True) for there in state.present]
+        if orders:  # what is absent comes last, where it reaches nothing
+            drive = _placed(drive, *orders)
         found: dict[str, Any] = {name: self._states(block, state.positions == "all") for name, block in blocks_of(drive).items()}
         after: Any = phi.propagate(same_as_alone(replace(drive, **found)))
+        if orders:
+            after = _placed(after, *(jnp.argsort(order, axis=0) for order in orders))
         return hidden(replace(after, present=state.present))
 
     def _states(self, drive: Moments, pairs: bool) -> Moments:
@@ -169,6 +183,24 @@ class Last(Layer):
             return x[(p[:, None] if x.shape[2] > 1 else p[:1, None]), (q[None] if x.shape[3] > 1 else q[None, :1]), i[:, None], j[None]]
 
         return replace(m, k1=at(m.k1), k2=at(m.k2), gap=at(m.gap), ntk=at(m.ntk), tilt=at(m.tilt))
+
+
+def _placed(state: Fields, first: Array, second: Array) -> Fields:
+    """With the positions (T, N1) and (T, N2) of each point in the places of its own."""
+    assert state.positions == "all"  # as `reach_masked` asks
+    places = beside(state, first, second)
+
+    def taken(m: Moments, pair: tuple[Array, Array]) -> Moments:
+        found: dict[str, Any] = {}
+        for name in ("k1", "k2", "gap", "ntk", "tilt"):
+            x = getattr(m, name)
+            for axis, place in enumerate(pair):
+                x = x if x is None or x.shape[axis] == 1 else jnp.take_along_axis(x, place, axis)
+            found[name] = x
+        return replace(m, **found)
+
+    after: dict[str, Any] = {name: taken(block, places[name]) for name, block in blocks_of(state).items()}
+    return replace(state, **after)
 
 
 def _last(there: Array) -> Array:
