@@ -249,3 +249,80 @@ def test_too_few_samples_and_bad_seeds_are_refused():
         Attention(8, seed=-1)
     with pytest.raises(InputError, match="seed below"):
         Attention(8, seed=2**32)
+
+
+# of each weight a large share, by variances that are small, or inputs that are many
+SHARED = Attention(4, 64, 64, 1, 0.05, 20.0, 0.1, 6.0, 0.3, embedding="concatenate", sigma_p2=0.3, embedding_channels=3, samples=8192)
+VARIANTS = {
+    "linear": {},
+    "root, relu": {"scaling": "root", "weights": "relu"},
+    "root, softmax": {"scaling": "root"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_standard_networks_of_many_heads_have_the_infinite_kernel_and_weights_times_inputs_over_variance(name):
+    """Per weight and draw Θ is m/σ² times that of "ntk"; the mean of all shares is the infinite Θ."""
+    layer, x = replace(SHARED, **VARIANTS[name]), jnp.asarray(normal(2, 2, 6))
+    shape, out = x.shape[1:], GlobalPool()
+    standard = replace(layer, parameterization="standard")
+
+    def thetas(layer, params):
+        rows = jax.jacrev(lambda p: out.apply((), layer.apply(p, x)))(params)
+        return {name: jnp.einsum("icp,jcp->ij", *(row.reshape(2, 4, -1),) * 2) / 4 for name, row in rows.items()}
+
+    tied = jnp.sqrt(jnp.asarray(0.05 * 20.0))
+    fans = {"q": 9, "k": 9, "v": 6, "o": 64, "p": 1, "b": 1}
+    variances = {"q": tied if name == "linear" else 0.05, "k": 20.0, "v": 0.1, "o": 6.0, "p": 0.3, "b": 0.3}
+
+    def one(key):
+        params = standard.init(key, shape, jnp.float64)
+        bare = {name: value * jnp.sqrt(fans[name] / variances[name]) for name, value in params.items()}
+        found, other = thetas(standard, params), thetas(layer, bare)
+        apart = [jnp.max(jnp.abs(found[name] - fans[name] / variances[name] * other[name])) for name in found]
+        return sum(found.values()), jnp.max(jnp.stack(apart)), jnp.abs(standard.apply(params, x) - layer.apply(bare, x)).max()
+
+    theta, *apart = quick(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(0), 100))
+    assert all(np.max(a) < 1e-10 for a in apart)
+    kernel = infinite.gram(Sequential((standard, out)), x).ntk
+    sem, level = theta.std(axis=0, ddof=1) / 10, np.sqrt(np.outer(np.diagonal(kernel), np.diagonal(kernel)))
+    assert (np.abs(theta.mean(axis=0) - kernel) <= 4 * sem + 2 / 64 * level).all()
+
+
+@pytest.mark.parametrize("embedding", ["none", "sum", "concatenate"])
+def test_shares_of_identity_attention_in_standard_are_those_by_definition(embedding):
+    """Of outputs, values, queries, keys, embeddings and what comes before, with E A_pr A'_qs = σ_q² σ_k² Σ̃_pq Σ̃_rs."""
+    x, width, heads = normal(2, 3, 5), 7, 6
+    q2, k2, v2, o2, p2 = 0.4, 1.7, 0.6, 2.3, 0.5
+    layer = Attention(4, heads, 8, 3, q2, k2, v2, o2, 0.2, "root", "identity", embedding, p2, parameterization="standard")
+    input_gram = np.einsum("ipc,jqc->ijpq", x, x) / 5
+    sigma, theta = 1.6 * input_gram + 0.1, 5 * input_gram + 1  # of a Dense layer in front
+    extra = {"none": 0, "sum": 0, "concatenate": width}[embedding]
+    size, one = width + extra, {"none": 0.0, "sum": 1.0, "concatenate": width / (2 * width)}[embedding]
+    read, moved = width / size * sigma + p2 * one * np.eye(3), width / size * theta + one * np.eye(3)
+
+    def joined(queries, keys, values):
+        return np.einsum("ijpq,ijrs,ijrs->ijpq", queries, keys, values)
+
+    mixed = joined(read, read, sigma)
+    shares = (
+        heads * 3 * q2 * k2 * v2 * mixed,
+        width * q2 * k2 * o2 * mixed,
+        size * (q2 + k2) * v2 * o2 * mixed,
+        q2 * k2 * v2 * o2 * (joined(moved, read, sigma) + joined(read, moved, sigma) + joined(read, read, theta)),
+    )
+    network = Sequential((Dense(width, 1.6, 0.1, "standard"), layer))
+    found = quick(infinite.kernel(network, positions="all"))(jnp.asarray(x))
+    np.testing.assert_allclose(found.nngp, q2 * k2 * v2 * o2 * mixed + 0.2, rtol=1e-12)
+    np.testing.assert_allclose(found.ntk, sum(shares) + 1, rtol=1e-12, atol=1e-15 * np.max(found.ntk))  # terms of both signs
+
+
+def test_parameterizations_without_a_limit_are_refused_with_the_reason():
+    with pytest.raises(InputError, match="logits grow"):
+        Attention(8, scaling="root", parameterization="mup")
+    for options in ({"sigma_v2": 0.0}, {"sigma_o2": 0.0}, {"sigma_k2": 0, "scaling": "root"}):
+        with pytest.raises(InputError, match="above 0 in the standard"):
+            Attention(8, parameterization="standard", **options)
+    assert Attention(8, sigma_q2=0.0, parameterization="standard").sigma_q2 == 0
+    with pytest.raises(InputError, match="features move"):
+        infinite.gram(network(Attention(8, parameterization="mup")), normal(2, 3, 4))

@@ -1,11 +1,14 @@
 """Networks on sequences of tokens (T, channels)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from kernelregime import activations
 from kernelregime._checks import fail, integer, one_of
 from kernelregime.layers import Activation, Attention, Branches, Dense, Flatten, GlobalPool, Identity, LayerNorm, Sequential
+from kernelregime.layers.scales import Parameterization
+from kernelregime.networks.mlp import with_roles
 
 
 def transformer(
@@ -23,13 +26,14 @@ def transformer(
     activation: str | Callable[..., Any] = "gelu",
     sigma_w2: float = 1.0,
     sigma_b2: float | None = None,
+    parameterization: Parameterization = "ntk",
 ) -> Sequential:
     """A transformer that reads sequences: a linear map of the tokens, then `blocks` times self-attention and two `Dense` layers with
     an activation between them, each after a `LayerNorm` and beside a shortcut; `LayerNorm`, mean over the tokens or flattening, readout.
 
     `channels` of every token, split among `heads`; `expand` times as many between the two `Dense` layers. `scaling`, `weights`,
-    `embedding`, `samples` as in `layers.Attention`, in "ntk" parameterization; all weights have `sigma_w2`. Sequences of several
-    lengths: a `layers.Batch`.
+    `embedding`, `samples` as in `layers.Attention`, `parameterization` as in `mlp`; all weights have `sigma_w2`. Sequences of
+    several lengths: a `layers.Batch`.
     Source: Vaswani et al. 2017, with normalization first (Xiong et al. 2020).
     Raises: `InputError` for numbers below 1, and what the layers refuse.
 
@@ -53,10 +57,10 @@ def transformer(
         embedding=embedding,
         sigma_p2=sigma_w2,
         samples=samples,
+        parameterization=parameterization,
     )
-    dense = Sequential((LayerNorm(), Dense(integer("expand", expand) * size, sigma_w2, sigma_b2), phi, Dense(size, sigma_w2, sigma_b2)))
+    linear = Dense(size, sigma_w2, sigma_b2, parameterization)
+    dense = Sequential((LayerNorm(), replace(linear, width=integer("expand", expand) * size), phi, linear))
     block = (Branches((Sequential((LayerNorm(), attention)), Identity())), Branches((dense, Identity())))
     end = GlobalPool() if readout == "pool" else Flatten()
-    return Sequential(
-        (Dense(size, sigma_w2, sigma_b2), *block * integer("blocks", blocks), LayerNorm(), end, Dense(outputs, sigma_w2, sigma_b2))
-    )
+    return Sequential(with_roles((linear, *block * integer("blocks", blocks), LayerNorm(), end, replace(linear, width=outputs))))
