@@ -8,7 +8,7 @@ from compiling import quick
 
 from kernelregime import diagnosis, infinite, networks
 from kernelregime._checks import InputError
-from kernelregime.layers import Activation, Batch, ChannelsLast, Conv, Dense, GlobalPool, Sequential
+from kernelregime.layers import Activation, Batch, ChannelsLast, Conv, Dense, GlobalPool, Identity, Last, Recurrent, Sequential
 
 pytestmark = pytest.mark.usefixtures("quick_grams")
 IMAGES = np.random.default_rng(0).normal(size=(2, 3, 8, 6))
@@ -87,6 +87,30 @@ def test_features_move_alike_at_all_widths_in_mup_and_less_and_less_in_ntk():
     options = {"depth": 3, "activation": "tanh", "sigma_w2": 1.5, "parameterization": "mup"}
     narrow, wide = (moved(networks.cnn(channels=c, **options), images, y[:4], steps=10) for c in (32, 256))
     assert abs(np.log(wide / narrow) / np.log(8)) < 0.15
+
+
+def recurrent(width, parameterization):
+    """Two recurrent layers and the last state, which is where `moved` looks."""
+    first, second = (Recurrent(width, "tanh", 1.2, 1.0, 0.1, parameterization, role) for role in ("input", "hidden"))
+    return Sequential((first, second, Last(), Identity(), Dense(1, 1.5, 0.1, parameterization, role="output")))
+
+
+def transformer(width, parameterization):
+    """With four heads at any width."""
+    options = {"activation": "tanh", "sigma_w2": 1.5, "sigma_b2": 0.1, "expand": 1}
+    return networks.transformer(blocks=1, channels=width, heads=4, parameterization=parameterization, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [recurrent, transformer])
+def test_features_of_sequences_move_alike_at_all_widths_in_mup_and_less_and_less_in_ntk(build):
+    x = np.random.default_rng(0).normal(size=(4, 3, 5))
+    slopes = {}
+    for parameterization in ("mup", "ntk"):
+        narrow, wide = (moved(build(n, parameterization), x, np.sign(x[:, 0, :1]), steps=6, rate=0.1) for n in (32, 256))
+        slopes[parameterization] = np.log(wide / narrow) / np.log(8)
+    assert abs(slopes["mup"]) < 0.1
+    assert slopes["ntk"] < -0.4  # -1/2, and what outputs that start at random add
 
 
 def test_mup_has_the_outputs_of_infinite_width_shrink_and_no_kernel():

@@ -17,19 +17,21 @@ from kernelregime.layers.convolution import check_axes
 from kernelregime.layers.dense import Dense, check_variance
 from kernelregime.layers.fields import Fields, beside, blocks_of, hidden, positions_of, same_as_alone
 from kernelregime.layers.moments import Moments
+from kernelregime.layers.scales import PARAMETERIZATIONS, Parameterization
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("nonlinearity", "sigma_w2", "sigma_u2", "sigma_b2"),
-    meta_fields=("width", "parameterization"),
+    meta_fields=("width", "parameterization", "role"),
 )
 @dataclass(frozen=True)
 class Recurrent(Layer):
     """h_t = φ(z_t), z_t = W h_{t-1} + U x_t + b from h_0 = 0, for sequences (T, channels): all the states (T, width).
 
     `width`: units n. W_ij ~ N(0, σ_w²/n), U_ij ~ N(0, σ_u²/d) for d channels, b_i ~ N(0, σ_b²); `sigma_b2=None` is no bias,
-    `parameterization` as in `Dense`. `nonlinearity`: as in `Activation`. At absent positions of a `Batch` the state stays: h_t = h_{t-1}.
+    `parameterization` and `role` as in `Dense`: in "mup" W is between hidden units, and U too unless x is the "input". `nonlinearity`:
+    as in `Activation`. At absent positions of a `Batch` the state stays: h_t = h_{t-1}.
 
     At infinite width (Alemohammad et al. 2021, theorem 1) with Σ_tt' of z and Φ_tt', Φ̇_tt' the expectations of φφ and φ'φ' under it,
     Σ_tt' = σ_w² Φ_{t-1,t'-1} + σ_u² x_t·x'_t'/d + σ_b², and Θ_tt' = Σ_tt' + σ_w² Φ̇_{t-1,t'-1} Θ_{t-1,t'-1} ("ntk"); then as in
@@ -41,7 +43,8 @@ class Recurrent(Layer):
     sigma_w2: Any = 1.0
     sigma_u2: Any = 1.0
     sigma_b2: Any = None
-    parameterization: Literal["ntk", "standard"] = "ntk"
+    parameterization: Parameterization = "ntk"
+    role: Literal["input", "hidden"] = "hidden"
 
     reach: ClassVar[Reach] = "each"
     reach_masked: ClassVar[Reach | None] = "all"  # at equal positions, as many are present before one as before another
@@ -50,7 +53,8 @@ class Recurrent(Layer):
 
     def __post_init__(self) -> None:
         integer("width", self.width)
-        one_of("parameterization", self.parameterization, ("ntk", "standard"))
+        one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        one_of("role", self.role, ("input", "hidden"))
         object.__setattr__(self, "nonlinearity", Activation(self.nonlinearity).nonlinearity)
         for name in ("sigma_w2", "sigma_u2", "sigma_b2"):
             check_variance(f"{name} (a variance)", getattr(self, name))
@@ -58,7 +62,7 @@ class Recurrent(Layer):
     @property
     def parts(self) -> tuple[Dense, Dense, Activation]:
         """What acts on the inputs, on the state before, and φ."""
-        inputs = Dense(self.width, self.sigma_u2, self.sigma_b2, self.parameterization)
+        inputs = Dense(self.width, self.sigma_u2, self.sigma_b2, self.parameterization, role=self.role)
         return inputs, Dense(self.width, self.sigma_w2, None, self.parameterization), Activation(self.nonlinearity)
 
     def output_shape(self, shape: Shape) -> Shape:
