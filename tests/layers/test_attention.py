@@ -255,7 +255,8 @@ def test_too_few_samples_and_bad_seeds_are_refused():
 SHARED = Attention(4, 64, 64, 1, 0.05, 20.0, 0.1, 6.0, 0.3, embedding="concatenate", sigma_p2=0.3, embedding_channels=3, samples=8192)
 VARIANTS = {
     "linear": {},
-    "root, relu": {"scaling": "root", "weights": "relu"},
+    "linear, embedded values": {"embed_values": True, "embedding_length": 1.5},
+    "root, relu": {"scaling": "root", "weights": "relu", "embed_values": True, "embedding_length": 1.5},
     "root, softmax": {"scaling": "root"},
 }
 
@@ -272,8 +273,8 @@ def test_standard_networks_of_many_heads_have_the_infinite_kernel_and_weights_ti
         return {name: jnp.einsum("icp,jcp->ij", *(row.reshape(2, 4, -1),) * 2) / 4 for name, row in rows.items()}
 
     tied = jnp.sqrt(jnp.asarray(0.05 * 20.0))
-    fans = {"q": 9, "k": 9, "v": 6, "o": 64, "p": 1, "b": 1}
-    variances = {"q": tied if name == "linear" else 0.05, "k": 20.0, "v": 0.1, "o": 6.0, "p": 0.3, "b": 0.3}
+    fans = {"q": 9, "k": 9, "v": 9 if layer.embed_values else 6, "o": 64, "p": 1, "b": 1}
+    variances = {"q": tied if layer.scaling == "linear" else 0.05, "k": 20.0, "v": 0.1, "o": 6.0, "p": 0.3, "b": 0.3}
 
     def one(key):
         params = standard.init(key, shape, jnp.float64)
@@ -289,17 +290,23 @@ def test_standard_networks_of_many_heads_have_the_infinite_kernel_and_weights_ti
     assert (np.abs(theta.mean(axis=0) - kernel) <= 4 * sem + 2 / 64 * level).all()
 
 
+@pytest.mark.parametrize("embedded", [{}, {"embed_values": True}, {"embed_values": True, "embedding_length": 1.3}])
 @pytest.mark.parametrize("embedding", ["none", "sum", "concatenate"])
-def test_shares_of_identity_attention_in_standard_are_those_by_definition(embedding):
+def test_shares_of_identity_attention_in_standard_are_those_by_definition(embedding, embedded):
     """Of outputs, values, queries, keys, embeddings and what comes before, with E A_pr A'_qs = σ_q² σ_k² Σ̃_pq Σ̃_rs."""
     x, width, heads = normal(2, 3, 5), 7, 6
     q2, k2, v2, o2, p2 = 0.4, 1.7, 0.6, 2.3, 0.5
-    layer = Attention(4, heads, 8, 3, q2, k2, v2, o2, 0.2, "root", "identity", embedding, p2, parameterization="standard")
+    layer = Attention(4, heads, 8, 3, q2, k2, v2, o2, 0.2, "root", "identity", embedding, p2, parameterization="standard", **embedded)
     input_gram = np.einsum("ipc,jqc->ijpq", x, x) / 5
     sigma, theta = 1.6 * input_gram + 0.1, 5 * input_gram + 1  # of a Dense layer in front
     extra = {"none": 0, "sum": 0, "concatenate": width}[embedding]
     size, one = width + extra, {"none": 0.0, "sum": 1.0, "concatenate": width / (2 * width)}[embedding]
-    read, moved = width / size * sigma + p2 * one * np.eye(3), width / size * theta + one * np.eye(3)
+    apart = np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
+    alike = np.exp(-apart / embedded["embedding_length"]) if "embedding_length" in embedded else np.eye(3)
+    read, moved = width / size * sigma + p2 * one * alike, width / size * theta + one * alike
+    inputs = width
+    if embedded:
+        sigma, theta, inputs = read, moved, size
 
     def joined(queries, keys, values):
         return np.einsum("ijpq,ijrs,ijrs->ijpq", queries, keys, values)
@@ -307,7 +314,7 @@ def test_shares_of_identity_attention_in_standard_are_those_by_definition(embedd
     mixed = joined(read, read, sigma)
     shares = (
         heads * 3 * q2 * k2 * v2 * mixed,
-        width * q2 * k2 * o2 * mixed,
+        inputs * q2 * k2 * o2 * mixed,
         size * (q2 + k2) * v2 * o2 * mixed,
         q2 * k2 * v2 * o2 * (joined(moved, read, sigma) + joined(read, moved, sigma) + joined(read, read, theta)),
     )
@@ -326,3 +333,16 @@ def test_parameterizations_without_a_limit_are_refused_with_the_reason():
     assert Attention(8, sigma_q2=0.0, parameterization="standard").sigma_q2 == 0
     with pytest.raises(InputError, match="features move"):
         infinite.gram(network(Attention(8, parameterization="mup")), normal(2, 3, 4))
+
+
+def test_embeddings_of_finite_networks_have_the_correlations_of_their_length():
+    """Of positions on two axes; the mean over many channels, to its standard error."""
+    layer = Attention(8, embedding="sum", sigma_p2=0.7, embedding_length=2.0)
+    drawn = np.asarray(layer._spread(jnp.asarray(normal(2, 3, 20000)))).reshape(6, -1)
+    places = np.array(list(np.ndindex(2, 3)))
+    alike = np.exp(-np.abs(places[:, None] - places[None]).sum(-1) / 2.0)
+    sem = np.sqrt((1 + alike**2) / 20000)  # of products of correlated normal numbers
+    assert (np.abs(drawn @ drawn.T / 20000 - alike) <= 4 * sem).all()
+    np.testing.assert_allclose(1 - layer._apart((2, 3), "float64"), alike, rtol=1e-14)
+    with pytest.raises(InputError, match="embedding_length above 0"):
+        replace(layer, embedding_length=0)

@@ -110,6 +110,7 @@ SHORT = {
     "concatenated": (Branches((Sequential((Conv(8, (3,), 1.2), RELU)), Dense(4)), "concatenate"),),
     "softmax attention": (Dense(8, 1.6, 0.1), Attention(8, sigma_b2=0.1), RELU),
     "attention with positions": (Dense(8, 1.6), Attention(8, embedding="sum")),
+    "attention with positions in values": (Dense(8, 1.6), Attention(8, embedding="sum", embed_values=True, embedding_length=2.0), RELU),
     "linear attention": (Dense(8, 1.6), Attention(8, weights="relu"), RELU),
     "attention of 1/√d": (Dense(8, 1.6), Attention(8, weights="identity", scaling="root")),
     "softmax attention of 1/√d": (Dense(8, 1.6), Attention(8, sigma_b2=0.1, scaling="root", embedding="sum", samples=64), RELU),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from kernelregime import activations
@@ -17,12 +18,24 @@ from kernelregime.layers.base import Layer, Reach, Shape, check_key, checked_sha
 from kernelregime.layers.batch import Batch
 from kernelregime.layers.convolution import alone
 from kernelregime.layers.dense import Dense, check_variance
-from kernelregime.layers.fields import Fields, Squares, blocks_of, hidden, moments_of, own_pairs, positions_of, same_as_alone, squares_of
+from kernelregime.layers.fields import (
+    Fields,
+    Squares,
+    beside,
+    blocks_of,
+    flat,
+    hidden,
+    moments_of,
+    own_pairs,
+    positions_of,
+    same_as_alone,
+    squares_of,
+    unflat,
+)
 from kernelregime.layers.logits import GROUP, NUMBERS, Block, Sampling, elementwise, largest_error
 from kernelregime.layers.moments import Moments
 from kernelregime.layers.scales import PARAMETERIZATIONS, Parameterization, Scale, check_kernel, scales
 
-Thetas = list[Array | None]
 Found = tuple[list[tuple[Array, Array | None]], Any]  # Σ' and Θ' of each block, and what the error grows by
 
 WEIGHTS: dict[str, Callable[[Array], Array]] = {  # of logits (..., positions)
@@ -36,7 +49,7 @@ VARIANCES = ("sigma_q2", "sigma_k2", "sigma_v2", "sigma_o2", "sigma_b2", "sigma_
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=VARIANCES,
+    data_fields=(*VARIANCES, "embedding_length"),
     meta_fields=(
         "channels",
         "heads",
@@ -46,6 +59,7 @@ VARIANCES = ("sigma_q2", "sigma_k2", "sigma_v2", "sigma_o2", "sigma_b2", "sigma_
         "weights",
         "embedding",
         "embedding_channels",
+        "embed_values",
         "parameterization",
         "samples",
         "seed",
@@ -60,7 +74,9 @@ class Attention(Layer):
     "linear" alone, after layers whose widths are the channels read). `weights`: ζ, "softmax" over the positions, "identity",
     "abs" or "relu". `scaling`: "linear" divides Q Kᵀ by the number d of key channels, with one matrix for queries and keys, whose
     logits converge; "root" by √d, with two, whose logits stay random. `embedding`: a random vector for each position, with variance
-    `sigma_p2`, enters queries and keys: "none", "sum", or "concatenate" with `embedding_channels` channels. `samples`, `seed`: at
+    `sigma_p2`, enters queries and keys (and values, with `embed_values`): "none", "sum", or "concatenate" with `embedding_channels`
+    channels; those of two positions are independent, or with an `embedding_length` ℓ have the correlation exp(-Σ_a |p_a - p'_a|/ℓ) over
+    the axes of positions. `samples`, `seed`: at
     infinite width "root" with "softmax", and it alone, has no closed form: its kernels are averages over so many logits (rounded up to
     a multiple of 8; of a point with itself half as many), the same for all pairs of points. Their largest standard error is in the
     `error` and the status of the kernels.
@@ -89,6 +105,8 @@ class Attention(Layer):
     samples: int = 4096
     seed: int = 0
     parameterization: Parameterization = "ntk"
+    embed_values: bool = False
+    embedding_length: Any = None
 
     reach: ClassVar[Reach] = "all"
     grows: ClassVar[tuple[str, ...]] = ("channels", "heads", "key_channels")
@@ -104,6 +122,9 @@ class Attention(Layer):
         one_of("embedding", self.embedding, ("none", "sum", "concatenate"))
         for name in VARIANCES:
             check_variance(f"{name} (a variance)", getattr(self, name))
+        check_variance("embedding_length", self.embedding_length)
+        if isinstance(self.embedding_length, int | float) and self.embedding_length == 0:
+            raise fail("embedding_length above 0", "0", "leave it out for embeddings that are independent")
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
         if self.parameterization == "mup" and self.scaling == "root":
             raise fail("scaling='linear' in mup: at 1/√d trained logits grow with d", "'root'", "take scaling='linear'")
@@ -142,7 +163,7 @@ class Attention(Layer):
         read = n + extra if self.embedding == "concatenate" else n
         sizes: dict[str, Shape] = {
             "q": (self.heads, read, self.key_channels),
-            "v": (self.heads, n, self.value_channels),
+            "v": (self.heads, read if self.embed_values else n, self.value_channels),
             "o": (self.heads * self.value_channels, self.channels),
         }
         if self.scaling == "root":
@@ -170,7 +191,7 @@ class Attention(Layer):
         return {
             "q": of(queries, read),
             "k": of(keys, read),
-            "v": of(self.sigma_v2, n),
+            "v": of(self.sigma_v2, read if self.embed_values else n),
             "o": of(self.sigma_o2, self.heads * self.value_channels),
             "b": of(0.0 if self.sigma_b2 is None else self.sigma_b2, self.channels, bias=True),
             "p": of(self.sigma_p2, max(self._embedded(n), 1), bias=True),
@@ -186,16 +207,17 @@ class Attention(Layer):
         scale = self._scales(x.shape[-1], params["q"].shape[1])
         read = x
         if self.embedding != "none":
-            where = scale["p"].used(params["p"])[None]
+            where = self._spread(scale["p"].used(params["p"]))[None]
             read = x + where if self.embedding == "sum" else jnp.concatenate([x, jnp.broadcast_to(where, (len(x), *where.shape[1:]))], -1)
-        flat, read = (z.reshape(len(z), -1, z.shape[-1]) for z in (x, read))
+            read = replace(batch, values=read).hidden().values
+        source, read = (z.reshape(len(z), -1, z.shape[-1]) for z in (read if self.embed_values else x, read))
         queries = scale["q"].used(jnp.einsum("npi,hid->nhpd", read, params["q"]))
         keys = queries if self.scaling == "linear" else scale["k"].used(jnp.einsum("npi,hid->nhpd", read, params["k"]))
         size = self.key_channels if self.scaling == "linear" else math.sqrt(self.key_channels)
         logits = jnp.einsum("nhpd,nhrd->nhpr", queries, keys) / size
         attention = self._weighed(logits, None if batch.present is None else batch.present.reshape(len(x), 1, 1, -1))
-        values = scale["v"].used(jnp.einsum("npi,hid->nhpd", flat, params["v"]))
-        heads = jnp.einsum("nhpr,nhrd->nphd", attention, values).reshape(len(x), flat.shape[1], -1)
+        values = scale["v"].used(jnp.einsum("npi,hid->nhpd", source, params["v"]))
+        heads = jnp.einsum("nhpr,nhrd->nphd", attention, values).reshape(len(x), source.shape[1], -1)
         out = scale["o"].used(heads @ params["o"]).reshape(*x.shape[:-1], self.channels)
         if self.sigma_b2 is not None:
             out = out + scale["b"].used(params["b"]).reshape((1,) * (out.ndim - 1) + (-1,))
@@ -212,17 +234,11 @@ class Attention(Layer):
         check_kernel(self)
         if not isinstance(state, Fields) or state.first is None or state.second is None:
             raise fail("points with positions", "none", "give points (N, *positions, channels)")
-        size = math.prod(positions_of(state))
-        covariances = [_flat(m.nngp, size) for m in (state.cross, state.first, state.second)]
-        thetas = [None if m.ntk is None else _flat(m.ntk, size) for m in (state.cross, state.first, state.second)]
         route = self._linear
         if self.scaling == "root":
             route = {"identity": self._root, "softmax": self._sampled}.get(self.weights, self._elementwise)
-        features = state.cross.features
-        moved = [None if theta is None else self._moved(k, theta, features) for k, theta in zip(covariances, thetas, strict=True)]
-        thetas = [None if theta is None else self._own(k, theta, features) for k, theta in zip(covariances, thetas, strict=True)]
-        found, sem = route(covariances, thetas, moved, state)
-        lead = positions_of(state)
+        found, sem = route(self._blocks(state), state)
+        lead, features = positions_of(state), jnp.asarray(self.channels, state.dtype)
         error = jnp.maximum(jnp.maximum(state.cross.error, state.first.error), state.second.error) + sem
         variances = [own_pairs(covariance, 1) for covariance, _ in found[1:]]
         blocks = []
@@ -235,9 +251,8 @@ class Attention(Layer):
         ):
             middle = (one + other) / 2
             parts = (one, other, middle - covariance, middle + covariance)
-            squares = Squares(*(_unflat(part, lead) for part in parts))
-            features = jnp.asarray(self.channels, covariance.dtype)
-            ntk = None if theta is None else _unflat(theta, lead)
+            squares = Squares(*(unflat(part, lead) for part in parts))
+            ntk = None if theta is None else unflat(theta, lead)
             blocks.append(moments_of(squares, before, ntk, error=error, features=features, gaussian=True, nonnegative=False))
         # of a position with itself the angle is 0, whatever rounding left
         blocks[1:] = [replace(m, gap=jnp.where(alone(m.gap.shape, state.axes), 0, m.gap)) for m in blocks[1:]]
@@ -246,50 +261,66 @@ class Attention(Layer):
     def _embedded(self, channels: int) -> int:
         return channels if self.embedding_channels is None or self.embedding == "sum" else self.embedding_channels
 
-    def _read(self, covariance: Array, features: Array, variance: Any = None) -> Array:
-        """Σ̃, what queries and keys read: positions of their own add to equal positions."""
-        if self.embedding == "none":
-            return covariance
-        share, own = self._shares(features, covariance.dtype, variance)
-        eye = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
-        return share * covariance + own * eye.reshape(*eye.shape, *(1,) * (covariance.ndim - 2))
+    def _spread(self, values: Array) -> Array:
+        """Independent embeddings (*positions, channels) as such with the correlations of `embedding_length`."""
+        if self.embedding_length is None:
+            return values
+        factor = jnp.linalg.cholesky(1 - self._apart(values.shape[:-1], values.dtype))
+        return jnp.matmul(factor, values.reshape(len(factor), -1), precision="highest").reshape(values.shape)
 
-    def _shares(self, features: Array, dtype: Any, variance: Any = None) -> tuple[Array, Array]:
-        """What of Σ̃ is Σ, and what an embedding, of `sigma_p2` or of another `variance`, adds to equal positions."""
-        if self.embedding == "none":
-            return jnp.ones((), dtype), jnp.zeros((), dtype)
-        share, own = jnp.ones((), dtype), jnp.asarray(self.sigma_p2 if variance is None else variance, dtype)
+    def _apart(self, lead: Shape, dtype: Any) -> Array:
+        """1 - the correlation of the embeddings of two positions, (P, P)."""
+        places = np.indices(lead).reshape(len(lead), -1)
+        steps = jnp.asarray(np.abs(places[:, :, None] - places[:, None]).sum(axis=0), dtype)
+        return jnp.minimum(steps, 1) if self.embedding_length is None else -jnp.expm1(-steps / jnp.asarray(self.embedding_length, dtype))
+
+    def _shares(self, features: Array, dtype: Any) -> tuple[Array, Array]:
+        """What of Σ̃ is Σ, and what of it is of an embedding of variance 1."""
         if self.embedding == "concatenate":
-            extra = features if self.embedding_channels is None else self.embedding_channels
-            share, own = features / (features + extra), own * extra / (features + extra)
-        return share, own
+            extra = features if self.embedding_channels is None else jnp.asarray(self.embedding_channels, dtype)
+            return features / (features + extra), extra / (features + extra)
+        return jnp.ones((), dtype), jnp.asarray(int(self.embedding != "none"), dtype)
 
-    def _own(self, covariance: Array, theta: Array, features: Array) -> Array:
-        """Θ of the values, with what output and value weights of "standard" add to the 2 Σ that are theirs in "ntk"."""
+    def _blocks(self, state: Fields) -> list[Block]:
+        """What values, and queries and keys, read: Σ and Θ, Σ̃ and Θ̃; with what weights of "standard" add to the 2 Σ, 2 Σ̃ of "ntk"."""
+        dtype, features, lead = state.dtype, state.cross.features, positions_of(state)
+        share, own = self._shares(features, dtype)
+        variance = jnp.asarray(self.sigma_p2, dtype)
+        values, moving = self._surplus(features, features / share)
+        there = None if state.present is None else beside(state, *state.present)
+        correlation, size = 1 - self._apart(lead, dtype), math.prod(lead)
+        blocks = []
+        for name, moments in blocks_of(state).items():
+            covariance, theta = flat(moments.nngp, size), None if moments.ntk is None else flat(moments.ntk, size)
+            same = own * correlation.reshape(size, size, *(1,) * (covariance.ndim - 2))
+            read = share * covariance + variance * same
+            moved = None if theta is None else share * theta + (variance if self.parameterization == "ntk" else 1) * same
+            if self.embed_values:
+                known = jnp.ones((), dtype) if there is None else flat(jnp.logical_and(*there[name]), size).astype(dtype)
+                covariance, theta = read * known, None if moved is None else moved * known
+            if theta is not None and moved is not None:
+                theta, moved = theta + values * covariance, moved + moving * read
+            blocks.append(Block(covariance, theta, read, moved))
+        return blocks
+
+    def _surplus(self, features: Array, read: Array) -> tuple[Array | float, Array | float]:
+        """What weights of values and outputs have beyond 2 Σ, and half of what those of queries and keys have beyond 2 Σ̃."""
         if self.parameterization == "ntk":
-            return theta
-        values, outputs = (jnp.asarray(x, theta.dtype) for x in (self.sigma_v2, self.sigma_o2))
-        return theta + (features / values + self.heads * self.value_channels / outputs - 2) * covariance
-
-    def _moved(self, covariance: Array, theta: Array, features: Array) -> Array:
-        """Θ̃, with half of what the weights of queries and keys add to their 2 Σ̃."""
-        if self.parameterization == "ntk" or self.scaling == "linear":
-            return self._read(theta, features)
-        queries, keys = (jnp.asarray(x, theta.dtype) for x in (self.sigma_q2, self.sigma_k2))
-        inputs = features / self._shares(features, theta.dtype)[0]
-        return self._read(theta, features, 1.0) + ((inputs / queries + inputs / keys) / 2 - 1) * self._read(covariance, features)
+            return 0.0, 0.0
+        q, k, v, o = (jnp.asarray(getattr(self, name), read.dtype) for name in VARIANCES[:4])
+        values = (read if self.embed_values else features) / v + self.heads * self.value_channels / o - 2
+        return values, 0.0 if self.scaling == "linear" else (read / q + read / k) / 2 - 1
 
     def _shifts(self, dtype: Any) -> tuple[Array, Array]:
         """What biases add to Σ and to Θ."""
         shift = jnp.asarray(0 if self.sigma_b2 is None else self.sigma_b2, dtype)
         return shift, shift if self.parameterization == "ntk" else jnp.asarray(int(self.sigma_b2 is not None), dtype)
 
-    def _linear(self, covariances: list[Array], thetas: Thetas, moved: Thetas, state: Fields) -> Found:
-        dtype = covariances[0].dtype
-        logit = jnp.sqrt(jnp.asarray(self.sigma_q2, dtype)) * jnp.sqrt(jnp.asarray(self.sigma_k2, dtype))
+    def _linear(self, blocks: list[Block], state: Fields) -> Found:
+        dtype, logit = state.dtype, self._logit(state.dtype)
         maps = []
-        for covariance, there in zip(covariances[1:], state.present or (None, None), strict=True):
-            logits = jnp.moveaxis(logit * self._read(covariance, state.cross.features), 1, -1)  # (q, N, p)
+        for block, there in zip(blocks[1:], state.present or (None, None), strict=True):
+            logits = jnp.moveaxis(logit * block.logits, 1, -1)  # (q, N, p)
             columns = None if there is None else there.reshape(-1, there.shape[-1]).T
             maps.append(jnp.moveaxis(self._weighed(logits, columns), -1, 1))  # (q, p, N)
         scale = jnp.asarray(self.sigma_o2 * self.sigma_v2, dtype)
@@ -297,7 +328,7 @@ class Attention(Layer):
         forms = ("qpi,prij,srj->qsij", "qpi,pri,sri->qsi", "qpi,pri,sri->qsi")
         sides = ((maps[0], maps[1]), (maps[0], maps[0]), (maps[1], maps[1]))
         found: list[tuple[Array, Array | None]] = []
-        for form, (one, other), covariance, theta in zip(forms, sides, covariances, thetas, strict=True):
+        for form, (one, other), (covariance, theta, *_) in zip(forms, sides, blocks, strict=True):
             mixed = scale * jnp.einsum(form, one, covariance, other, precision="highest")
             ntk = None
             if theta is not None:
@@ -305,45 +336,38 @@ class Attention(Layer):
             found.append((mixed + shifts[0], ntk))
         return found, 0.0
 
-    def _root(self, covariances: list[Array], thetas: Thetas, moved: Thetas, state: Fields) -> Found:
+    def _root(self, blocks: list[Block], state: Fields) -> Found:
         """With S = Σ_pp' Σ̃Σ: Σ' = s S Σ̃ + σ_b² and Θ' = s (Σ_pp'(Σ̃Θ + ΣΘ̃) Σ̃ + S (Θ̃ + 4Σ̃)) + σ_b², s = σ_q² σ_k² σ_v² σ_o²."""
-        dtype = covariances[0].dtype
-        scale = jnp.asarray(self.sigma_q2 * self.sigma_k2 * self.sigma_v2 * self.sigma_o2, dtype)
-        shifts = self._shifts(dtype)
+        scale = jnp.asarray(self.sigma_q2 * self.sigma_k2 * self.sigma_v2 * self.sigma_o2, state.dtype)
+        shifts = self._shifts(state.dtype)
         found: list[tuple[Array, Array | None]] = []
-        for covariance, theta, turned in zip(covariances, thetas, moved, strict=True):
-            read = self._read(covariance, state.cross.features)
+        for covariance, theta, read, moved in blocks:
             total = jnp.sum(read * covariance, axis=(0, 1), keepdims=True)
             ntk = None
-            if theta is not None and turned is not None:
-                turns = jnp.sum(read * theta + covariance * turned, axis=(0, 1), keepdims=True)
-                ntk = scale * (turns * read + total * (turned + 4 * read)) + shifts[1]
+            if theta is not None and moved is not None:
+                turns = jnp.sum(read * theta + covariance * moved, axis=(0, 1), keepdims=True)
+                ntk = scale * (turns * read + total * (moved + 4 * read)) + shifts[1]
             found.append((scale * total * read + shifts[0], ntk))
         return found, 0.0
 
-    def _elementwise(self, covariances: list[Array], thetas: Thetas, moved: Thetas, state: Fields) -> Found:
+    def _elementwise(self, blocks: list[Block], state: Fields) -> Found:
         """With E φ(G)φ(G') at each pair of positions by itself, in closed form."""
-        blocks, size = self._blocks(covariances, thetas, moved, state), math.prod(positions_of(state))
-        squares = [self._squares(moments, size) for moments in blocks_of(state).values()]
-        found = [elementwise(activations.get(self.weights), *each) for each in zip(blocks, squares, strict=True)]
+        squares = [self._squares(moments, positions_of(state)) for moments in blocks_of(state).values()]
+        found = [elementwise(activations.get(self.weights), self._turned(block), x) for block, x in zip(blocks, squares, strict=True)]
         return self._joined(found, state), 0.0
 
-    def _sampled(self, covariances: list[Array], thetas: Thetas, moved: Thetas, state: Fields) -> Found:
+    def _sampled(self, blocks: list[Block], state: Fields) -> Found:
         """With averages over `samples` of the logits."""
         there = state.present and tuple(part.reshape(-1, part.shape[-1]) for part in state.present)
         sampling = Sampling(self._weighed, None, self.samples, self.seed)
-        sampled = sampling.blocks(self._blocks(covariances, thetas, moved, state), there)
+        sampled = sampling.blocks([self._turned(block) for block in blocks], there)
         found = self._joined([(each.value, each.total) for each in sampled], state)
-        scale = jnp.asarray(self.sigma_w2, covariances[0].dtype)
-        return found, scale * largest_error(sampled, found)
+        return found, jnp.asarray(self.sigma_w2, state.dtype) * largest_error(sampled, found)
 
-    def _blocks(self, covariances: list[Array], thetas: Thetas, moved: Thetas, state: Fields) -> list[Block]:
-        """What `layers.logits` averages over."""
-        logit, features = self._logit(state.dtype), state.cross.features
-        return [
-            Block(covariance, theta, logit * self._read(covariance, features), None if turned is None else logit * turned)
-            for covariance, theta, turned in zip(covariances, thetas, moved, strict=True)
-        ]
+    def _turned(self, block: Block) -> Block:
+        """With R and Ṙ of the logits."""
+        logit = self._logit(block.logits.dtype)
+        return block._replace(logits=logit * block.logits, moved=None if block.moved is None else logit * block.moved)
 
     def _joined(self, averages: Sequence[tuple[Array, Array | None]], state: Fields) -> list[tuple[Array, Array | None]]:
         """Σ' and Θ' from averages over the logits; of equal points those of the point with itself."""
@@ -355,28 +379,16 @@ class Attention(Layer):
             found[0] = covariance, jnp.where(state.same, own[..., None], theta)
         return found
 
-    def _squares(self, moments: Moments, size: int) -> Squares:
-        """Of the covariances of the logits: an embedding is the same at one position of both points, another at two positions."""
-        dtype, found = moments.dtype, squares_of(moments)
+    def _squares(self, moments: Moments, lead: Shape) -> Squares:
+        """Of the covariances of the logits, to which embeddings of both points add."""
+        dtype, found, size = moments.dtype, squares_of(moments), math.prod(lead)
         share, own = self._shares(moments.features, dtype)
-        parts = [_flat(jnp.broadcast_to(x, moments.gap.shape), size) for x in (found.k1, found.k2, found.apart, found.across)]
-        eye = jnp.eye(size, dtype=dtype).reshape(size, size, *(1,) * (parts[0].ndim - 2))
-        ones = jnp.ones_like(eye)
-        return Squares(*(self._logit(dtype) * (share * x + own * y) for x, y in zip(parts, (ones, ones, 1 - eye, 1 + eye), strict=True)))
+        own = own * jnp.asarray(self.sigma_p2, dtype)
+        parts = [flat(jnp.broadcast_to(x, moments.gap.shape), size) for x in (found.k1, found.k2, found.apart, found.across)]
+        apart = self._apart(lead, dtype).reshape(size, size, *(1,) * (parts[0].ndim - 2))
+        ones = jnp.ones_like(apart)
+        return Squares(*(self._logit(dtype) * (share * x + own * y) for x, y in zip(parts, (ones, ones, apart, 2 - apart), strict=True)))
 
     def _logit(self, dtype: Any) -> Array:
         """σ_q σ_k."""
         return safe_sqrt(jnp.asarray(self.sigma_q2, dtype)) * safe_sqrt(jnp.asarray(self.sigma_k2, dtype))
-
-
-def _flat(x: Array, size: int) -> Array:
-    """(*P, *P', ...) as (p, p', ...)."""
-    batch = x.shape[-2:] if x.ndim % 2 == 0 else x.shape[-1:]
-    return x.reshape(size, size, *batch)
-
-
-def _unflat(x: Array, lead: Shape) -> Array:
-    """(p, p', ...) as (*P, *P', ...), with ones for an axis of one."""
-    ones = (1,) * len(lead)
-    first, second = (lead if x.shape[axis] == math.prod(lead) and x.shape[axis] > 1 else ones for axis in (0, 1))
-    return x.reshape(*first, *second, *x.shape[2:])

@@ -1,5 +1,6 @@
 """The state of networks whose units have positions (pixels, tokens, nodes): second moments at pairs of positions of pairs of points."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -164,3 +165,16 @@ def own_pairs(x: Array, axes: int) -> Array:
 def positions_of(state: Fields) -> tuple[int, ...]:
     """The lengths of the axes of positions."""
     return tuple(state.cross.gap.shape[: state.axes])
+
+
+def flat(x: Array, size: int) -> Array:
+    """(*P, *P', ...) as (p, p', ...)."""
+    batch = x.shape[-2:] if x.ndim % 2 == 0 else x.shape[-1:]
+    return x.reshape(size, size, *batch)
+
+
+def unflat(x: Array, lead: tuple[int, ...]) -> Array:
+    """(p, p', ...) as (*P, *P', ...), with ones for an axis of one."""
+    ones = (1,) * len(lead)
+    first, second = (lead if x.shape[axis] == math.prod(lead) and x.shape[axis] > 1 else ones for axis in (0, 1))
+    return x.reshape(*first, *second, *x.shape[2:])
