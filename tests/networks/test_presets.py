@@ -101,7 +101,6 @@ def transformer(width, parameterization):
     return networks.transformer(blocks=1, channels=width, heads=4, parameterization=parameterization, **options)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("build", [recurrent, transformer])
 def test_features_of_sequences_move_alike_at_all_widths_in_mup_and_less_and_less_in_ntk(build):
     x = np.random.default_rng(0).normal(size=(4, 3, 5))
