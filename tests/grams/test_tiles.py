@@ -39,6 +39,13 @@ def pairs(first, second, calls=None):
 SYMMETRIC = {"dot": Output(), "full": Output(tail=(2, 2), mirror=(1, 0, 3, 2))}
 
 
+def test_a_budget_is_a_number_of_bytes_in_any_notation():
+    assert grams.memory_budget(1e9) == grams.memory_budget(10**9) == 1_000_000_000
+    for wrong in (0, float("nan"), "2GB", True):
+        with pytest.raises(InputError, match=r"memory \(bytes\) to be a finite number, at least 1"):
+            grams.memory_budget(wrong)
+
+
 @pytest.mark.parametrize("memory", [8 * 6, 8 * 30, 8 * 1000, None])
 @pytest.mark.parametrize(("n1", "n2"), [(7, 5), (1, 9), (4, 4)])
 def test_any_budget_gives_the_same_rectangular_matrices(memory, n1, n2):

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kernelregime._checks import integer
+from kernelregime._checks import real
 
 FRACTION = 0.5  # of the free memory, when no budget is given
 
@@ -25,8 +25,8 @@ def free_memory() -> int:
     return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES")) // 2
 
 
-def memory_budget(memory: int | None) -> int:
-    """`memory` checked, or by default `FRACTION` of the free memory (bytes)."""
+def memory_budget(memory: float | None) -> int:
+    """`memory` checked (1e9 is a number of bytes too), or by default `FRACTION` of the free memory (bytes)."""
     if memory is None:
         return int(FRACTION * free_memory())
-    return integer("memory (bytes)", memory)
+    return int(real("memory (bytes)", memory, least=1))
