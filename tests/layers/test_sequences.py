@@ -105,6 +105,7 @@ def test_a_recurrent_network_of_great_width_has_the_infinite_kernels():
 SHORT = {
     "convolutions": (Conv(8, (3,), **WEIGHTS), RELU, Conv(8, (3,), **WEIGHTS), RELU),
     "dilated": (Conv(8, (3,), **WEIGHTS, dilation=(2,)), RELU),
+    "two dilated taps": (Conv(8, (2,), **WEIGHTS, dilation=(2,)), RELU),
     "every position alone": (Dense(8, 1.6, 0.1), RELU, Dense(8, 1.6, 0.1), LayerNorm(), RELU),
     "residual": (Conv(8, (3,), **WEIGHTS), Branches((Sequential((RELU, Conv(8, (3,), 1.2))), Identity())), RELU),
     "concatenated": (Branches((Sequential((Conv(8, (3,), 1.2), RELU)), Dense(4)), "concatenate"),),

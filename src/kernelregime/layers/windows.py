@@ -96,8 +96,14 @@ class Window:
 
     def slices(self, n: int) -> list[slice]:
         """What each tap reads of an axis of n with its margins."""
-        last = (self.length(n) - 1) * self.stride
-        return [slice(t * self.dilation, t * self.dilation + last + 1, self.stride) for t in range(self.size)]
+        return [self._from(t * self.dilation, n) for t in range(self.size)]
+
+    def middle(self, n: int) -> slice:
+        """The middles of the windows, whether a tap is there or not; of an even number of positions the first of the two."""
+        return self._from((self.reach - 1) // 2, n)
+
+    def _from(self, start: int, n: int) -> slice:
+        return slice(start, start + (self.length(n) - 1) * self.stride + 1, self.stride)
 
 
 def present_taps(windows: Sequence[Window], there: Array) -> Array:
@@ -109,12 +115,12 @@ def present_taps(windows: Sequence[Window], there: Array) -> Array:
 
 
 def kept(windows: Sequence[Window], there: Array) -> Array:
-    """Which outputs there are, the axes of positions first: where all taps are ("VALID"), or where the middle one is."""
+    """Which outputs there are, the axes of positions first: where all taps are ("VALID"), or where the middle of the window is."""
     if windows[0].padding == "VALID":
         return present_taps(windows, there) == math.prod(window.size for window in windows)
     for axis, window in enumerate(windows):
-        n = there.shape[axis]
-        there = window.widened(there, [axis])[(slice(None),) * axis + (window.slices(n)[(window.size - 1) // 2],)]
+        taken = window.middle(there.shape[axis])
+        there = window.widened(there, [axis])[(slice(None),) * axis + (taken,)]
     return there
 
 
