@@ -290,8 +290,10 @@ def test_standard_networks_of_many_heads_have_the_infinite_kernel_and_weights_ti
     assert (np.abs(theta.mean(axis=0) - kernel) <= 4 * sem + 2 / 64 * level).all()
 
 
-@pytest.mark.parametrize("embedded", [{}, {"embed_values": True}, {"embed_values": True, "embedding_length": 1.3}])
-@pytest.mark.parametrize("embedding", ["none", "sum", "concatenate"])
+EMBEDDED = ({}, {"embed_values": True}, {"embed_values": True, "embedding_length": 1.3})
+
+
+@pytest.mark.parametrize(("embedding", "embedded"), [("none", {}), *itertools.product(("sum", "concatenate"), EMBEDDED)])
 def test_shares_of_identity_attention_in_standard_are_those_by_definition(embedding, embedded):
     """Of outputs, values, queries, keys, embeddings and what comes before, with E A_pr A'_qs = σ_q² σ_k² Σ̃_pq Σ̃_rs."""
     x, width, heads = normal(2, 3, 5), 7, 6
@@ -327,8 +329,8 @@ def test_shares_of_identity_attention_in_standard_are_those_by_definition(embedd
 def test_parameterizations_without_a_limit_are_refused_with_the_reason():
     with pytest.raises(InputError, match="logits grow"):
         Attention(8, scaling="root", parameterization="mup")
-    for options in ({"sigma_v2": 0.0}, {"sigma_o2": 0.0}, {"sigma_k2": 0, "scaling": "root"}):
-        with pytest.raises(InputError, match="above 0 in the standard"):
+    for options in ({"sigma_v2": 0.0}, {"sigma_o2": np.float32(0)}, {"sigma_k2": 0, "scaling": "root"}):
+        with pytest.raises(InputError, match=r"standard parameterization\) to be a finite number, above 0"):
             Attention(8, parameterization="standard", **options)
     assert Attention(8, sigma_q2=0.0, parameterization="standard").sigma_q2 == 0
     with pytest.raises(InputError, match="features move"):
@@ -344,5 +346,11 @@ def test_embeddings_of_finite_networks_have_the_correlations_of_their_length():
     sem = np.sqrt((1 + alike**2) / 20000)  # of products of correlated normal numbers
     assert (np.abs(drawn @ drawn.T / 20000 - alike) <= 4 * sem).all()
     np.testing.assert_allclose(1 - layer._apart((2, 3), "float64"), alike, rtol=1e-14)
-    with pytest.raises(InputError, match="embedding_length above 0"):
-        replace(layer, embedding_length=0)
+    for length in (0, np.int64(0)):
+        with pytest.raises(InputError, match="embedding_length to be a finite number, above 0"):
+            replace(layer, embedding_length=length)
+    with pytest.raises(InputError, match="an embedding for embed_values"):
+        Attention(8, embedding_length=2.0)
+    long = replace(layer, embedding_length=1e6)._spread(jnp.asarray(normal(8, 8, 4), jnp.float32))
+    assert np.isfinite(long).all()
+    assert np.ptp(long, axis=(0, 1)).max() < 0.1  # nearly one embedding for all

@@ -122,21 +122,16 @@ class Attention(Layer):
         one_of("embedding", self.embedding, ("none", "sum", "concatenate"))
         for name in VARIANCES:
             check_variance(f"{name} (a variance)", getattr(self, name))
-        check_variance("embedding_length", self.embedding_length)
-        if isinstance(self.embedding_length, int | float) and self.embedding_length == 0:
-            raise fail("embedding_length above 0", "0", "leave it out for embeddings that are independent")
+        check_variance("embedding_length", self.embedding_length, zero=False)
+        if self.embedding == "none" and (self.embed_values or self.embedding_length is not None):
+            raise fail("an embedding for embed_values and embedding_length", "'none'", "write embedding='sum' or 'concatenate'")
         one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
         if self.parameterization == "mup" and self.scaling == "root":
             raise fail("scaling='linear' in mup: at 1/√d trained logits grow with d", "'root'", "take scaling='linear'")
         if self.parameterization == "standard":
-            self._check_shares()
-
-    def _check_shares(self) -> None:
-        """`InputError` for weights that start at 0, whose shares are not multiples of what the layer does at initialization."""
-        for name in VARIANCES[: 4 if self.scaling == "root" else 0] or VARIANCES[2:4]:
-            value = getattr(self, name)
-            if isinstance(value, int | float) and value == 0:
-                raise fail(f"{name} above 0 in the standard parameterization", "0", "give a small one, or parameterization='ntk'")
+            # the shares of weights that start at 0 are no multiples of what the layer does at initialization
+            for name in VARIANCES[: 4 if self.scaling == "root" else 0] or VARIANCES[2:4]:
+                check_variance(f"{name} (a variance, in the standard parameterization)", getattr(self, name), zero=False)
 
     @property
     def numbers_per_pair(self) -> int:
@@ -265,8 +260,13 @@ class Attention(Layer):
         """Independent embeddings (*positions, channels) as such with the correlations of `embedding_length`."""
         if self.embedding_length is None:
             return values
-        factor = jnp.linalg.cholesky(1 - self._apart(values.shape[:-1], values.dtype))
-        return jnp.matmul(factor, values.reshape(len(factor), -1), precision="highest").reshape(values.shape)
+        length = jnp.asarray(self.embedding_length, values.dtype)
+        for axis, n in enumerate(values.shape[:-1]):  # an autoregression along each axis
+            steps = np.subtract.outer(np.arange(n), np.arange(n))
+            fresh = jnp.where(np.arange(n) > 0, jnp.sqrt(-jnp.expm1(-2 / length)), 1)
+            factor = fresh * jnp.where(steps >= 0, jnp.exp(-np.maximum(steps, 0) / length), 0)
+            values = jnp.moveaxis(jnp.tensordot(factor, values, (1, axis), precision="highest"), 0, axis)
+        return values
 
     def _apart(self, lead: Shape, dtype: Any) -> Array:
         """1 - the correlation of the embeddings of two positions, (P, P)."""

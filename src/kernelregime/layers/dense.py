@@ -101,12 +101,12 @@ class Dense(Layer):
         return replace(after, ntk=scale * moments.ntk + own)
 
 
-def check_variance(name: str, value: Any) -> None:
-    """Refuse what is known to be no variance. What JAX puts into specs passes: traced, stacked and placeholder values, gradients."""
+def check_variance(name: str, value: Any, *, zero: bool = True) -> None:
+    """Refuse what is known to be no variance, or `zero` where that is none. What JAX puts into specs passes: traced, stacked and placeholder values, gradients."""
     if value is None or isinstance(value, jax.Array):
         return
     try:
         number = value if isinstance(value, str) else float(value)
     except TypeError:
         return
-    real(name, number, least=0.0)
+    real(name, number, **{"least" if zero else "above": 0.0})
