@@ -288,6 +288,30 @@ def test_gradients_at_orthogonal_pixels_are_those_of_differences():
     np.testing.assert_allclose(found.ravel(), slopes, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        (Dense(4), Activation("erf"), Conv(4, (2,)), Activation("erf")),
+        (Dense(4), Activation("leaky_relu"), Pool((2,))),
+        (Branches((Conv(4, (2,)), Dense(4), Dense(4, 1.0, 0.5)), "product"),),
+    ],
+)
+def test_gradients_at_units_without_variance_are_those_of_differences(layer):
+    """Means of the slopes to both sides, where without biases a position of zeros stays one."""
+    x, away = (np.random.default_rng(seed).normal(size=(2, 4, 2)) for seed in (0, 1))
+    x[0, 1:3] = x[1, 3] = 0
+    compute = infinite.kernel(Sequential((*layer, GlobalPool(), Dense(1))))
+
+    def value(x):
+        found = compute(x)
+        return found.nngp[0, 1] + 0.3 * found.nngp[0, 0]
+
+    with jax.enable_x64(True):
+        both, step = quick(jax.value_and_grad(value)), 1e-5
+        slope = (both(jnp.asarray(x + step * away))[0] - both(jnp.asarray(x - step * away))[0]) / (2 * step)
+        np.testing.assert_allclose((both(jnp.asarray(x))[1] * away).sum(), slope, rtol=1e-6)
+
+
 def test_positions_that_are_left_are_given_at_equal_or_at_all_pairs():
     net = Sequential((Conv(8, (2, 2), 1.5, 0.1), RELU, Pool((2, 2))))
     x = np.random.default_rng(0).normal(size=(3, 4, 6, 2))

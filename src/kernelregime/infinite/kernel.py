@@ -85,7 +85,8 @@ def kernel(network: Layer, *, depths: Depths | None = None, positions: Positions
     x1 (N1, d), x2 (N2, d) (default x1), or points with positions (N, *positions, channels), such as images (N, H, W, C), or a
     `layers.Batch` of them. The dtype of the inputs is the dtype of the result; numbers in plain lists are taken in JAX's default float.
     The function is pure: it can be jitted, vmapped and differentiated, with respect to the inputs (gradients are finite at x1 = x2,
-    where the NTK of a kinked activation has no derivative and zero is taken for that term) and to the variances in `network`.
+    where the NTK of a kinked activation has no derivative and zero is taken for that term; nor have kernels of rectifiers one where a
+    unit has no variance, as without biases under a window of zeros: it is left out) and to the variances in `network`.
 
     `depths`: the kernels of the network cut after its d-th `Dense` layer, for each d of these rising numbers, in one pass. `positions`:
     and `by_layer`: as in `gram`.
