@@ -24,6 +24,7 @@ MAPS = Path("/proc/self/maps")
 MOST = 30_000  # mapped regions, of 65,530 that Linux allows a process: each compiled program takes about ten, one test of many up to 10,000
 EVERY = 20  # tests between looks, which take 10 ms each
 finished = itertools.count(1)
+STALE = pytest.StashKey()
 
 
 def pytest_runtest_teardown():
@@ -38,13 +39,20 @@ def pytest_runtest_teardown():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Mark the tests of slow.txt, in which a line that is no test any more is an error."""
+    """Mark the tests of slow.txt, and note its lines that are no test any more."""
     slow, found = set((HERE / "slow.txt").read_text().splitlines()), {item.nodeid: item for item in items}
     for name in slow & set(found):
         found[name].add_marker("slow")
-    whole = {name.partition("::")[0] for name in found} if not any("::" in argument for argument in config.args) else set()
-    if stale := sorted(name for name in slow - set(found) if name.partition("::")[0] in whole):
-        raise pytest.UsageError(f"tests/slow.txt names no tests any more: {', '.join(stale)}")
+    files = {name.partition("::")[0] for name in found}
+    config.stash[STALE] = sorted(name for name in slow - set(found) if name.partition("::")[0] in files)
+
+
+@pytest.fixture
+def stale_lines(request):
+    """The lines of slow.txt that are no test of the files that were read, where these were read whole."""
+    config = request.config
+    chosen = config.getoption("lf") or any("::" in argument for argument in config.args)
+    return [] if chosen else config.stash[STALE]
 
 
 @pytest.fixture
