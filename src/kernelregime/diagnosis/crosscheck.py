@@ -93,7 +93,7 @@ def crosscheck(
     draws: int = 200,
     seed: int = 0,
     dtype: Any = None,
-    memory: int | None = None,
+    memory: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CrossCheck:
     """Whether the infinite-width kernels of `network` are the limits of those of finite networks, by Monte Carlo.
@@ -142,7 +142,7 @@ def _at_width(
     dtype: np.dtype,
     draws: int,
     seeds: tuple[int, int],
-    memory: int | None,
+    memory: float | None,
     progress: Callable[[int, int], None],
 ) -> tuple[Sample, Sample, float]:
     """NNGP and NTK at the widths of `network`, and the error of the infinite ones."""
@@ -164,7 +164,7 @@ def _drawn(
     dtype: np.dtype,
     draws: int,
     seeds: tuple[int, int],
-    memory: int | None,
+    memory: float | None,
     progress: Callable[[int, int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """f(x)f(x')ᵀ, of many outputs, and the NTK of each draw, means over the outputs, (draws, N, N)."""
@@ -189,7 +189,7 @@ def _drawn(
 
 def _rows(x: np.ndarray | Batch, dtype: np.dtype) -> tuple[np.ndarray, Callable[[Any], Any]]:
     """All that belongs to each point as one row of numbers, and the function that makes points of such rows."""
-    leaves, form = jax.tree.flatten(x)
+    leaves, form = jax.tree.flatten(jax.tree.map(np.asarray, x))  # of JAX arrays without float64 `astype` would be none
     ends = np.cumsum([math.prod(leaf.shape[1:]) for leaf in leaves])[:-1]
 
     def points(rows: Any) -> Any:
