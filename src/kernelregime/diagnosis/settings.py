@@ -75,7 +75,7 @@ class Settings:
     heat_points: int = 60
     probes: int = 10
     seed: int = 0
-    memory: int | None = None
+    memory: float | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ def check(subject: Subject, dataset: Dataset, settings: Settings) -> None:
     _within(need, settings.memory, what, "lower width=, depth= or seeds=" if subject.spec else "give a smaller model, or lower seeds=")
 
 
-def check_points(count: int, memory: int | None) -> None:
+def check_points(count: int, memory: float | None) -> None:
     """Raises `InputError` for more points than whose kernels fit into the budget of `memory` bytes (None: half of what is free)."""
     _within(KERNELS * 8 * count**2, memory, f"kernels of {_count(count)} × {_count(count)} points", "ask for fewer points")
 
@@ -54,7 +54,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 10**12 else f"{number:.2e}"
 
 
-def _within(need: int, memory: int | None, what: str, do: str) -> None:
+def _within(need: int, memory: float | None, what: str, do: str) -> None:
     budget = memory_budget(memory)
     if need > budget:
         whose = "half of what is free" if memory is None else "the budget of memory="

@@ -36,7 +36,7 @@ def sample_at_init(
     key: Any,
     output: str = "trace",
     method: str = "auto",
-    memory: int | None = None,
+    memory: float | None = None,
     dtype: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "draws N1 N2 ..."]:
@@ -107,7 +107,7 @@ def _bytes(size: Footprint, rows: int, columns: int) -> float:
     return 3 * size.bytes_of_parameters + size.bytes_once + of_points
 
 
-def _workers(need: float, count: int, memory: int | None) -> int:
+def _workers(need: float, count: int, memory: float | None) -> int:
     """How many draws to compute at one time, each taking `need` bytes."""
     budget = grams.memory_budget(memory)
     if budget < need:

@@ -71,7 +71,7 @@ def sample_fully_connected(
     draws: int,
     key: Any,
     method: str = "dense",
-    memory: int | None = None,
+    memory: float | None = None,
     dtype: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NtkDraws:

@@ -70,7 +70,7 @@ def explain(
     output: str = "trace",
     by_layer: bool = False,
     method: str = "auto",
-    memory: int | None = None,
+    memory: float | None = None,
     dtype: Any = None,
 ) -> Explanation:
     """How `ntk` would find the kernel of `model`, without computing it; arguments and errors as of `ntk`."""

@@ -35,7 +35,7 @@ def ntk(
     output: str = "trace",
     by_layer: bool = False,
     method: str = "auto",
-    memory: int | None = None,
+    memory: float | None = None,
     dtype: Any = None,
     engine: str = "threads",
     workers: int | None = None,
@@ -131,7 +131,7 @@ def prepare(
     output: str,
     by_layer: bool,
     method: str,
-    memory: int | None,
+    memory: float | None,
     dtype: Any,
     engine: str = "threads",
     workers: int | None = None,
@@ -249,7 +249,7 @@ def fits(memory: int, size: Footprint) -> bool:
     return least(size) <= memory
 
 
-def share(memory: int | None, size: Footprint, n: int, *, alone: bool = False) -> Share:
+def share(memory: float | None, size: Footprint, n: int, *, alone: bool = False) -> Share:
     """The best use of the memory for n points, of a kernel of one set of points if `alone`; `InputError` if a pair does not fit.
 
     Gradients of one set wait for one another once, in a single tile if they fit. Where not all points fit, and gradients need more

@@ -16,7 +16,7 @@ from kernelregime.empirical.products import Jacobian
 from kernelregime.empirical.spectrum import SAMPLES, STEPS, Eigenpairs, Estimate, Progress, SpectralDensity
 
 
-def operator(model: Any, x1: Any, x2: Any = None, *, memory: int | None = None, dtype: Any = None) -> "NtkOperator":
+def operator(model: Any, x1: Any, x2: Any = None, *, memory: float | None = None, dtype: Any = None) -> "NtkOperator":
     """The empirical neural tangent kernel as an operator, for as many points as there are: it is never formed.
 
     Θ v = J(x1) (J(x2)ᵀ v), with J = ∂f/∂θ: Θ(x, x')_{oo'} = Σ_p ∂f_o(x)/∂θ_p · ∂f_o'(x')/∂θ_p as in `ntk(output="full")`, with rows

@@ -28,7 +28,7 @@ def ntk_rate(
     direction: PyTree,
     output: str = "trace",
     method: str = "auto",
-    memory: int | None = None,
+    memory: float | None = None,
     dtype: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[np.ndarray, "N1 N2 ..."]:
@@ -70,7 +70,7 @@ def ntk_rate(
 
 
 def gradient_flow_direction(
-    model: Any, x: Any, loss: Callable[[Array], Array] | Any, *, memory: int | None = None, dtype: Any = None
+    model: Any, x: Any, loss: Callable[[Array], Array] | Any, *, memory: float | None = None, dtype: Any = None
 ) -> PyTree:
     """The velocity of the parameters under gradient flow, θ̇ = -∇_θ L = -J(x)ᵀ ∂L/∂f.
 

@@ -49,7 +49,7 @@ class Cost:
 def assemble(
     problem: Problem,
     *,
-    memory: int | None = None,
+    memory: float | None = None,
     engine: str = "threads",
     workers: int | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -91,7 +91,7 @@ def assemble(
 def cost(
     problem: Problem,
     *,
-    memory: int | None = None,
+    memory: float | None = None,
     engine: str = "threads",
     workers: int | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -117,7 +117,7 @@ def cost(
     return Cost(tiles, done, plan.side, problem.shape[0] * problem.shape[1] * problem.bytes_per_result, free, each * pairs)
 
 
-def tiling(problem: Problem, *, memory: int | None = None) -> tuple[int, int]:
+def tiling(problem: Problem, *, memory: float | None = None) -> tuple[int, int]:
     """How many tiles `assemble` cuts a problem into in threads, and how many points a side they have."""
     plan = _plan(problem, chosen("threads", None), memory_budget(memory))
     return len(list(plan.places())), plan.side

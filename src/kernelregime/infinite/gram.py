@@ -268,7 +268,7 @@ def gram(
     dtype: Any = None,
     positions: Positions = "own",
     by_layer: bool = False,
-    memory: int | None = None,
+    memory: float | None = None,
     engine: str = "threads",
     workers: int | None = None,
     store: str | os.PathLike[str] | None = None,

@@ -35,7 +35,7 @@ def ntk(
     output: str = "trace",
     by_layer: bool = False,
     method: str = "auto",
-    memory: int | None = None,
+    memory: float | None = None,
     dtype: Any = None,
     engine: str = "threads",
     workers: int | None = None,
@@ -84,7 +84,7 @@ def ntk(
     return {name: result[..., index] for index, name in enumerate(tiles.groups)} if by_layer else result
 
 
-def _budget(memory: int | None, device: torch.device) -> int:
+def _budget(memory: float | None, device: torch.device) -> int:
     """Bytes; by default half of what is free on the device."""
     if memory is None and device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 2
