@@ -102,7 +102,10 @@ class Dense(Layer):
 
 
 def check_variance(name: str, value: Any, *, zero: bool = True) -> None:
-    """Refuse what is known to be no variance, or `zero` where that is none. What JAX puts into specs passes: traced, stacked and placeholder values, gradients."""
+    """Refuse what is known to be no variance, or zero where it may not be one.
+
+    What JAX puts into specs passes: traced, stacked and placeholder values, gradients.
+    """
     if value is None or isinstance(value, jax.Array):
         return
     try:
