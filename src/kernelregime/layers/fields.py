@@ -119,17 +119,17 @@ def squares_of(moments: Moments) -> Squares:
 
 
 def gap_between(squares: Squares, *, nonnegative: bool = False) -> Array:
-    """`Moments.gap`: 1 ∓ ρ = (½E(z1 ∓ z2)² - ½(√k1 - √k2)²)/√(k1 k2), whichever is smaller; 1 where one of the two has no variance."""
+    """`Moments.gap`: 1 ∓ ρ = (½E(z1 ∓ z2)² - ½(√k1 - √k2)²)/√(k1 k2), whichever is smaller."""
     root1, root2 = safe_sqrt(squares.k1), safe_sqrt(squares.k2)
     both = (root1 > 0) & (root2 > 0)
     one, other = (jnp.where(root > 0, root, 1) for root in (root1, root2))
     fall = (root1 - root2) ** 2 / 2
     # the division comes last: what ends with one is not computed again for each of its uses
     if nonnegative:
-        return jnp.where(both, above_zero(squares.apart - fall), one * other) / (one * other)
+        return jnp.where(both, above_zero(squares.apart - fall), 0) / (one * other)
     near = squares.apart <= squares.across
     least = jnp.where(near, squares.apart, squares.across) - fall
-    return signed(near, jnp.where(both, least, one * other)) / (one * other)
+    return signed(near, jnp.where(both, least, 0)) / (one * other)
 
 
 def tilted(squares: Squares) -> Array:
