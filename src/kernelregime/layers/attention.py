@@ -263,8 +263,8 @@ class Attention(Layer):
         length = jnp.asarray(self.embedding_length, values.dtype)
         for axis, n in enumerate(values.shape[:-1]):  # an autoregression along each axis
             steps = np.subtract.outer(np.arange(n), np.arange(n))
-            fresh = jnp.where(np.arange(n) > 0, jnp.sqrt(-jnp.expm1(-2 / length)), 1)
-            factor = fresh * jnp.where(steps >= 0, jnp.exp(-np.maximum(steps, 0) / length), 0)
+            fresh = jnp.where(np.arange(n) > 0, jnp.sqrt(-jnp.expm1(-2 / length)), 1)[None]
+            factor = fresh * jnp.where(steps >= 0, jnp.exp(-jnp.asarray(np.maximum(steps, 0), values.dtype) / length), 0)
             values = jnp.moveaxis(jnp.tensordot(factor, values, (1, axis), precision="highest"), 0, axis)
         return values
 
