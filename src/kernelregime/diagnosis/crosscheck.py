@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -117,6 +117,7 @@ def crosscheck(
     count = integer("draws", draws, least=GROUPS)
     points = x if isinstance(x, Batch) else array("x", x)
     working = _precision.resolve(dtype, x.values if isinstance(x, Batch) else points)
+    asked = Asked(points, working, count, memory)
     found = []
     for done, multiple in enumerate(widths):
 
@@ -124,7 +125,7 @@ def crosscheck(
             if progress:
                 progress(done + number, len(widths) * count)
 
-        found.append(_at_width(networks.widened(network, multiple), points, working, count, (seed, multiple), memory, so_far))
+        found.append(_at_width(networks.widened(network, multiple), asked, (seed, multiple), so_far))
     rounding = ROUNDING * float(np.finfo(working).eps)
     nngp, ntk = (
         _compared(np.array(kernels), samples, widths, rounding, max(error for *_, error in found))
@@ -136,38 +137,32 @@ def crosscheck(
 Sample = tuple[np.ndarray, np.ndarray]  # an infinite-width kernel (N, N), and finite ones less it, relative to √(k_ii k_jj), (draws, N, N)
 
 
-def _at_width(
-    network: Layer,
-    x: np.ndarray | Batch,
-    dtype: np.dtype,
-    draws: int,
-    seeds: tuple[int, int],
-    memory: float | None,
-    progress: Callable[[int, int], None],
-) -> tuple[Sample, Sample, float]:
+class Asked(NamedTuple):
+    """What is the same at all widths."""
+
+    x: np.ndarray | Batch
+    dtype: np.dtype
+    draws: int
+    memory: float | None
+
+
+def _at_width(network: Layer, asked: Asked, seeds: tuple[int, int], progress: Callable[[int, int], None]) -> tuple[Sample, Sample, float]:
     """NNGP and NTK at the widths of `network`, and the error of the infinite ones."""
-    at = infinite.gram(network, x, dtype=dtype, memory=memory)
+    at = infinite.gram(network, asked.x, dtype=asked.dtype, memory=asked.memory)
     if at.ntk.ndim != 2:
         do = "end it with GlobalPool or Flatten"
         raise fail("a network whose outputs have no positions", f"kernels of shape {at.ntk.shape}", do)
     if not ((np.diagonal(at.nngp) > 0).all() and (np.diagonal(at.ntk) > 0).all()):
         raise fail("points whose kernels with themselves are not 0", "some that are", "leave out points of zeros, or give biases")
-    drawn = _drawn(network, x, dtype, draws, seeds, memory, progress)
+    drawn = _drawn(network, asked, seeds, progress)
     levels = [np.sqrt(np.outer(np.diagonal(k), np.diagonal(k))) for k in (at.nngp, at.ntk)]
     nngp, ntk = ((k, (s - k) / level) for k, s, level in zip((at.nngp, at.ntk), drawn, levels, strict=True))
     return nngp, ntk, at.error
 
 
-def _drawn(
-    network: Layer,
-    x: np.ndarray | Batch,
-    dtype: np.dtype,
-    draws: int,
-    seeds: tuple[int, int],
-    memory: float | None,
-    progress: Callable[[int, int], None],
-) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(network: Layer, asked: Asked, seeds: tuple[int, int], progress: Callable[[int, int], None]) -> tuple[np.ndarray, np.ndarray]:
     """f(x)f(x')ᵀ, of many outputs, and the NTK of each draw, means over the outputs, (draws, N, N)."""
+    x, dtype, draws, memory = asked
     rows, points = _rows(x, dtype)
     with _precision.enter(dtype):
         key = jax.random.fold_in(jax.random.key(seeds[0]), seeds[1])  # draws of two widths are independent

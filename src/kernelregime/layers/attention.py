@@ -76,10 +76,9 @@ class Attention(Layer):
     logits converge; "root" by √d, with two, whose logits stay random. `embedding`: a random vector for each position, with variance
     `sigma_p2`, enters queries and keys (and values, with `embed_values`): "none", "sum", or "concatenate" with `embedding_channels`
     channels; those of two positions are independent, or with an `embedding_length` ℓ have the correlation exp(-Σ_a |p_a - p'_a|/ℓ) over
-    the axes of positions. `samples`, `seed`: at
-    infinite width "root" with "softmax", and it alone, has no closed form: its kernels are averages over so many logits (rounded up to
-    a multiple of 8; of a point with itself half as many), the same for all pairs of points. Their largest standard error is in the
-    `error` and the status of the kernels.
+    the axes of positions. `samples`, `seed`: at infinite width "root" with "softmax", and it alone, has no closed form: its kernels are
+    averages over so many logits (rounded up to a multiple of 8; of a point with itself half as many), the same for all pairs of points.
+    Their largest standard error is in the `error` and the status of the kernels.
 
     At infinitely many heads and channels (Hron et al. 2020), with Σ̃ = Σ and its embedding, G = ζ(σ_q σ_k Σ̃) of each point with itself:
     "linear": Σ' = σ_o² σ_v² G Σ Gᵀ + σ_b², Θ' = σ_o² σ_v² (G Θ Gᵀ + 2 G Σ Gᵀ) + σ_b². "root": the average of the first over Gaussian

@@ -24,8 +24,8 @@ class Batch:
     What is absent is zero after every layer. Of `Conv` and `Pool` an output is there where all taps of its window are ("VALID") or
     where its middle is ("SAME", "CIRCULAR"), so that a "SAME" convolution without strides keeps lengths; of a transposed `Conv` where a
     position was repeated or, "VALID", where its windows reach. `GlobalPool` takes the mean over what is there, `Pool` with
-    `edges="inside"` too; `Flatten` keeps zeros in the place of what is absent; softmax `Attention` leaves it
-    out; the states of `Recurrent` pass it unchanged.
+    `edges="inside"` too; `Flatten` keeps zeros in the place of what is absent; softmax `Attention` leaves it out; the
+    states of `Recurrent` pass it unchanged.
     """
 
     values: Any
