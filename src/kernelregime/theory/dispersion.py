@@ -191,15 +191,15 @@ def _log_errors_squared(net: Setting) -> np.ndarray:
 def _log_second(net: Setting) -> float:
     """The logarithm of E Θ², squared scale taken out: weights squared, twice weights by biases, biases squared."""
     growth, backward = log_growth(net.widths), _log_errors_squared(net)
-    through = np.exp(growth + backward - growth[-1])  # of the pair of passes that meet in a layer; 1 for one output
-    squared = float(np.sum(through * net.kappa * (net.kappa + 2 * tied(net.widths, net.kappa)[0])))
+    passes = np.exp(growth + backward - growth[-1])  # of the pair of passes that meet in a layer; 1 for one output
+    squared = float(np.sum(passes * net.kappa * (net.kappa + 2 * tied(net.widths, net.kappa)[0])))
     weights = 2 * net.log_weights + float(growth[-1]) + math.log(squared)
     if not net.biases:
         return weights
     logs = net.log_errors + growth[-1] - growth  # of a^{L-l} X(l, L); the largest is taken out
     top = float(logs.max())
     u = np.exp(logs - top)
-    crossed = float(np.sum(through * u * np.cumsum(net.kappa)) + np.sum(through * net.kappa * tied(net.widths, u)[0]))
+    crossed = float(np.sum(passes * u * np.cumsum(net.kappa)) + np.sum(passes * net.kappa * tied(net.widths, u)[0]))
     both = math.log(2) + net.log_weights + top + math.log(crossed)
     return float(logsumexp([weights, both, _log_bias_second(net, backward)]))
 
